@@ -1,0 +1,35 @@
+//! The only place of this program that reads a clock.
+//!
+//! Time is handed to the core as an input, so that a run can be replayed. It follows the wall clock at start-up and a
+//! monotonic clock from then on: it never goes backwards and a stepped wall clock fires no timeout.
+
+use scheduler_core::Time;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+static START: OnceLock<(Time, Instant)> = OnceLock::new();
+
+/// Nanoseconds since the Unix epoch.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the clock module everyone else must use"
+)]
+pub fn now() -> Time {
+    let (start, instant) = START.get_or_init(|| {
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_nanos() as u64);
+        (Time(wall), Instant::now())
+    });
+    Time(start.0 + instant.elapsed().as_nanos() as u64)
+}
+
+/// How long until `at`; zero when it has passed.
+pub fn until(at: Time) -> Duration {
+    Duration::from_nanos(at.0.saturating_sub(now().0))
+}
+
+/// Seconds since the Unix epoch, as messages carry time.
+pub fn seconds(time: Time) -> f64 {
+    time.0 as f64 / 1e9
+}

@@ -1,0 +1,56 @@
+//! What every connection and every RPC handler of the scheduler shares.
+//!
+//! Nothing here decides anything about tasks: that is the core's, reached through `core`.
+
+use crate::config::Config;
+use crate::core_loop::CoreHandle;
+use crate::graph::GraphHelpers;
+use crate::plugins::Plugins;
+use scheduler_core::Time;
+use std::sync::Arc;
+use tokio::sync::watch;
+use transport::Pool;
+
+pub struct Context {
+    pub core: CoreHandle,
+    /// Connections to workers and nannies, for requests that the scheduler makes.
+    pub pool: Pool,
+    pub graphs: Arc<GraphHelpers>,
+    pub config: Arc<Config>,
+    pub identity: Identity,
+    /// Worker, nanny and scheduler plugins as clients registered them.
+    pub plugins: Plugins,
+    pub closing: watch::Sender<Option<Closing>>,
+}
+
+/// Who this scheduler is, fixed once it listens.
+pub struct Identity {
+    /// `Scheduler-<uuid>`.
+    pub id: String,
+    /// Concrete addresses that peers can connect to, the first one preferred.
+    pub addresses: Vec<String>,
+    /// Port of the HTTP server, where there is one.
+    pub dashboard_port: Option<u16>,
+    pub started: Time,
+}
+
+/// Why the scheduler closes; the first reason given is the one that counts.
+#[derive(Debug, Clone)]
+pub struct Closing {
+    pub reason: String,
+}
+
+impl Context {
+    /// Asks the program to close; a second request changes nothing.
+    pub fn close(&self, reason: impl Into<String>) {
+        self.closing.send_if_modified(|closing| {
+            let first = closing.is_none();
+            if first {
+                *closing = Some(Closing {
+                    reason: reason.into(),
+                });
+            }
+            first
+        });
+    }
+}
