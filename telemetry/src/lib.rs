@@ -1,1 +1,103 @@
-//! (see docs/architecture.md)
+//! Setting up the log of our programs: to standard error, as text or JSON, filtered by the
+//! environment. And the words its events use.
+//!
+//! Events have a constant message and their values as fields:
+//! `info!(task = %key, worker = %address, "task started")`.
+
+pub mod vocabulary;
+
+use std::io::IsTerminal;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+/// Shape of a log line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line, for log collectors.
+    Json,
+}
+
+impl std::str::FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "text" => Ok(Format::Text),
+            "json" => Ok(Format::Json),
+            other => Err(format!("\"{other}\" is not a log format: use text or json")),
+        }
+    }
+}
+
+/// What a program wants of its log. The program's `main` reads flags and environment into this.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    pub format: Format,
+    /// In the syntax of `EnvFilter`; empty means `info`.
+    pub filter: String,
+}
+
+/// Why the log could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    #[error("read the log filter \"{filter}\"")]
+    Filter {
+        filter: String,
+        source: tracing_subscriber::filter::ParseError,
+    },
+    #[error("set up the log a second time")]
+    Twice(#[from] TryInitError),
+}
+
+/// Sends the events of this process to standard error from now on.
+pub fn set_up(settings: &Settings) -> Result<(), SetupError> {
+    let filter = if settings.filter.is_empty() {
+        "info"
+    } else {
+        &settings.filter
+    };
+    let filter = EnvFilter::try_new(filter).map_err(|source| SetupError::Filter {
+        filter: filter.to_owned(),
+        source,
+    })?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match settings.format {
+        Format::Text => builder
+            .with_ansi(std::io::stderr().is_terminal())
+            .finish()
+            .try_init()?,
+        Format::Json => builder.json().flatten_event(true).finish().try_init()?,
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_cannot_be_read_is_named() {
+        let settings = Settings {
+            filter: "scheduler=loud".to_owned(),
+            ..Settings::default()
+        };
+        let error = set_up(&settings).unwrap_err();
+        assert_eq!(error.to_string(), "read the log filter \"scheduler=loud\"");
+    }
+
+    #[test]
+    fn a_format_is_text_or_json() {
+        assert_eq!("json".parse(), Ok(Format::Json));
+        assert!(
+            "xml"
+                .parse::<Format>()
+                .unwrap_err()
+                .contains("text or json")
+        );
+    }
+}

@@ -1,0 +1,29 @@
+//! Command line flags that one of our programs passes to another. Where stock Dask has the same
+//! flag, the name is Dask's, so that either program can stand behind it.
+
+/// Address to listen on.
+pub const HOST: &str = "--host";
+/// Port to listen on; `0` is a free one.
+pub const PORT: &str = "--port";
+/// Address of the HTTP server, `host:port`.
+pub const DASHBOARD_ADDRESS: &str = "--dashboard-address";
+/// No HTTP server.
+pub const NO_DASHBOARD: &str = "--no-dashboard";
+/// File the scheduler writes its identity to, and others read its address from.
+pub const SCHEDULER_FILE: &str = "--scheduler-file";
+/// Seconds without work after which the scheduler ends.
+pub const IDLE_TIMEOUT: &str = "--idle-timeout";
+/// Python interpreter of the graph helper or of the executor (ours only).
+pub const PYTHON: &str = "--python";
+/// Threads of one worker.
+pub const NTHREADS: &str = "--nthreads";
+/// Memory of one worker in bytes; `0` is no limit.
+pub const MEMORY_LIMIT: &str = "--memory-limit";
+/// Name of one worker.
+pub const NAME: &str = "--name";
+/// Abstract resources of one worker, `"GPU=1 DISK=2"`.
+pub const RESOURCES: &str = "--resources";
+/// Directory for a worker's files.
+pub const LOCAL_DIRECTORY: &str = "--local-directory";
+/// Seconds after which a worker that has no scheduler ends.
+pub const DEATH_TIMEOUT: &str = "--death-timeout";
