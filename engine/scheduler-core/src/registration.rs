@@ -1,0 +1,107 @@
+//! How workers arrive and leave.
+
+use protocol::Value;
+use std::sync::Arc;
+
+/// A worker's own name for itself: any scalar of the wire; numbers are common.
+pub type WorkerName = Value;
+
+/// What a worker says when it registers.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// Concrete address, already normalised.
+    pub address: Arc<str>,
+    /// The host part of the address, without port.
+    pub host: Arc<str>,
+    pub name: WorkerName,
+    pub nthreads: u32,
+    pub memory_limit: Option<u64>,
+    pub resources: Vec<(Arc<str>, f64)>,
+    pub local_directory: Arc<str>,
+    /// `{"dashboard": port}` and the like
+    pub services: Value,
+    pub nanny: Option<Arc<str>>,
+    pub pid: i64,
+    pub versions: Value,
+    pub metrics: Value,
+    /// A map that becomes part of the worker's identity.
+    pub extra: Value,
+    pub server_id: Arc<str>,
+    pub status: WorkerStatus,
+    /// The worker's clock when it sent this, in seconds.
+    pub now_seconds: f64,
+    pub stimulus_id: protocol::Text,
+}
+
+/// Why a worker may not join.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    #[error("name taken, {name:?}")]
+    NameTaken { name: Value },
+    #[error("worker already exists {address}")]
+    AddressTaken { address: Arc<str> },
+}
+
+/// How a worker leaves.
+#[derive(Clone, Debug)]
+pub struct Removal {
+    /// Its tasks are then not suspected of having killed it.
+    pub expected: bool,
+    /// Tell it to close, together with its nanny.
+    pub close: bool,
+    pub reason: Arc<str>,
+    pub stimulus_id: protocol::Text,
+}
+
+impl Removal {
+    /// The stream ended without a word.
+    pub fn connection_lost() -> Self {
+        Self {
+            expected: false,
+            close: true,
+            reason: Arc::from("the connection was lost"),
+            stimulus_id: protocol::Text::from_static("handle-worker-cleanup"),
+        }
+    }
+}
+
+/// A worker's life as it announces it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerStatus {
+    Init,
+    Running,
+    Paused,
+    ClosingGracefully,
+    Closing,
+    Closed,
+    Failed,
+}
+
+impl WorkerStatus {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Init => "init",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::ClosingGracefully => "closing_gracefully",
+            Self::Closing => "closing",
+            Self::Closed => "closed",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// `None` for a word that no worker uses.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [
+            Self::Init,
+            Self::Running,
+            Self::Paused,
+            Self::ClosingGracefully,
+            Self::Closing,
+            Self::Closed,
+            Self::Failed,
+        ]
+        .into_iter()
+        .find(|status| status.name() == name)
+    }
+}
