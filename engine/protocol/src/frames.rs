@@ -1,0 +1,358 @@
+//! Messages as frames on a byte stream: `A | nframes | len… | frame…`, all lengths little-endian u64.
+//!
+//! `A` only hints how much a receiver may read at once; [`FrameDecoder`] checks it and otherwise ignores it.
+//! Invariants: memory grows with bytes received, never with a declared length; small frames of a message share one
+//! buffer, a big frame has its own and is moved at most once more while it grows.
+
+use bytes::buf::Limit;
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// Frames from this size on travel and stay in a buffer of their own.
+pub const BIG_FRAME_BYTES: usize = 64 * 1024;
+
+/// How much is read from the stream at once while nothing bigger is expected.
+const READ_BYTES: usize = 64 * 1024;
+
+/// The most a big frame's buffer grows ahead of what has been received, as a factor of that.
+const GROWTH: usize = 4;
+
+/// One received or outgoing message; frame 0 is the MessagePack part.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Frames(pub Vec<Bytes>);
+
+impl Frames {
+    pub fn total_len(&self) -> usize {
+        self.0.iter().map(Bytes::len).sum()
+    }
+}
+
+impl From<Vec<Bytes>> for Frames {
+    fn from(frames: Vec<Bytes>) -> Self {
+        Self(frames)
+    }
+}
+
+/// What a peer may send at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub max_frames: u64,
+    /// None is unlimited, as in stock Dask.
+    pub max_message_bytes: Option<u64>,
+}
+
+impl Limits {
+    /// Before a peer has introduced itself.
+    pub const HANDSHAKE: Self = Self {
+        max_frames: 16,
+        max_message_bytes: Some(64 * 1024),
+    };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_frames: 16 << 20,
+            max_message_bytes: None,
+        }
+    }
+}
+
+/// A byte stream that is not a Dask message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    #[error("message of {frames} frames, at most {limit} are allowed")]
+    TooManyFrames { frames: u64, limit: u64 },
+    #[error("message of {bytes} bytes, at most {limit} are allowed")]
+    TooLong { bytes: u128, limit: u64 },
+    #[error("message without a frame")]
+    NoFrame,
+    #[error("first read of {declared} bytes does not end between two frames")]
+    Boundary { declared: u64 },
+}
+
+/// Turns bytes as they arrive into messages.
+#[derive(Debug)]
+pub struct FrameDecoder {
+    limits: Limits,
+    /// Bytes received and not yet part of a frame.
+    received: BytesMut,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Waiting for `A`, the number of frames and their lengths.
+    Prelude,
+    /// Waiting for the rest of the frames.
+    Body(Body),
+}
+
+#[derive(Debug)]
+struct Body {
+    lengths: Vec<u64>,
+    frames: Vec<Bytes>,
+    /// The frame being received, when it is a big one.
+    big: Option<BytesMut>,
+}
+
+impl FrameDecoder {
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            received: BytesMut::new(),
+            stage: Stage::Prelude,
+        }
+    }
+
+    /// From the next message on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// Where the next bytes of the stream go; has room for at least one.
+    pub fn buffer(&mut self) -> Limit<&mut BytesMut> {
+        if let Stage::Body(body) = &mut self.stage
+            && let Some(big) = &mut body.big
+        {
+            let missing = body.lengths[body.frames.len()] - big.len() as u64;
+            let missing = usize::try_from(missing).unwrap_or(usize::MAX);
+            if big.capacity() == big.len() {
+                big.reserve(missing.min(big.len().saturating_mul(GROWTH - 1).max(READ_BYTES)));
+            }
+            let room = big.capacity() - big.len();
+            return big.limit(room.min(missing));
+        }
+        if self.received.capacity() - self.received.len() < READ_BYTES / 8 {
+            self.received.reserve(READ_BYTES);
+        }
+        let room = self.received.capacity() - self.received.len();
+        (&mut self.received).limit(room)
+    }
+
+    /// Gives bytes at once instead of reading them into [`Self::buffer`].
+    pub fn feed(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let mut buffer = self.buffer();
+            let len = bytes.len().min(buffer.remaining_mut());
+            buffer.put_slice(&bytes[..len]);
+            bytes = &bytes[len..];
+            self.finish_big();
+        }
+    }
+
+    /// The next whole message, if it has arrived. After an error the stream cannot be used any more.
+    pub fn next_message(&mut self) -> Result<Option<Frames>, FrameError> {
+        if matches!(self.stage, Stage::Prelude) {
+            match self.read_prelude()? {
+                Some(lengths) => {
+                    let frames = Vec::with_capacity(lengths.len());
+                    self.stage = Stage::Body(Body {
+                        lengths,
+                        frames,
+                        big: None,
+                    });
+                }
+                None => return Ok(None),
+            }
+        }
+        if !self.read_frames() {
+            return Ok(None);
+        }
+        match std::mem::replace(&mut self.stage, Stage::Prelude) {
+            Stage::Body(body) => Ok(Some(Frames(body.frames))),
+            Stage::Prelude => Ok(None),
+        }
+    }
+
+    /// Whether the stream stands between two messages, so that its end is no loss.
+    pub fn is_between_messages(&self) -> bool {
+        matches!(self.stage, Stage::Prelude) && self.received.is_empty()
+    }
+
+    fn read_prelude(&mut self) -> Result<Option<Vec<u64>>, FrameError> {
+        let Some(head) = self.received.first_chunk::<16>() else {
+            return Ok(None);
+        };
+        let first_read = u64_at(head, 0);
+        let count = u64_at(head, 8);
+        if count == 0 {
+            return Err(FrameError::NoFrame);
+        }
+        if count > self.limits.max_frames {
+            return Err(FrameError::TooManyFrames {
+                frames: count,
+                limit: self.limits.max_frames,
+            });
+        }
+        let prelude_bytes = 16 + 8 * usize::try_from(count).unwrap_or(usize::MAX / 16);
+        self.check_total(prelude_bytes as u128)?;
+        if self.received.len() < prelude_bytes {
+            return Ok(None);
+        }
+        let lengths: Vec<u64> = (16..prelude_bytes)
+            .step_by(8)
+            .map(|at| u64_at(&self.received, at))
+            .collect();
+        self.check_total(lengths.iter().map(|len| u128::from(*len)).sum())?;
+        check_boundary(first_read, &lengths)?;
+        let _prelude = self.received.split_to(prelude_bytes);
+        Ok(Some(lengths))
+    }
+
+    fn check_total(&self, bytes: u128) -> Result<(), FrameError> {
+        match self.limits.max_message_bytes {
+            Some(limit) if bytes > u128::from(limit) => Err(FrameError::TooLong { bytes, limit }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Cuts what has arrived into frames; true when the message is whole.
+    fn read_frames(&mut self) -> bool {
+        self.finish_big();
+        let Stage::Body(body) = &mut self.stage else {
+            return false;
+        };
+        while body.frames.len() < body.lengths.len() {
+            if body.big.is_some() {
+                return false;
+            }
+            let len = body.lengths[body.frames.len()];
+            if len < BIG_FRAME_BYTES as u64 {
+                let run = small_run(&body.lengths[body.frames.len()..]);
+                if self.received.len() < run.bytes {
+                    return false;
+                }
+                let shared = self.received.split_to(run.bytes).freeze();
+                cut(
+                    &shared,
+                    &body.lengths[body.frames.len()..][..run.frames],
+                    &mut body.frames,
+                );
+            } else if self.received.len() as u64 >= len {
+                let frame = self.received.split_to(len as usize);
+                body.frames.push(frame.freeze());
+            } else {
+                let mut big = BytesMut::with_capacity(self.received.len().max(READ_BYTES));
+                big.extend_from_slice(&self.received);
+                self.received.clear();
+                body.big = Some(big);
+            }
+        }
+        true
+    }
+
+    /// Takes the big frame over when its last byte is there.
+    fn finish_big(&mut self) {
+        if let Stage::Body(body) = &mut self.stage
+            && let Some(big) = &body.big
+            && big.len() as u64 == body.lengths[body.frames.len()]
+        {
+            let big = body.big.take().unwrap_or_default();
+            body.frames.push(big.freeze());
+        }
+    }
+}
+
+struct SmallRun {
+    frames: usize,
+    bytes: usize,
+}
+
+/// How many small frames are taken in one piece: as many as fit a big frame's size, so that none waits for much.
+fn small_run(lengths: &[u64]) -> SmallRun {
+    let mut run = SmallRun {
+        frames: 0,
+        bytes: 0,
+    };
+    for len in lengths {
+        let bytes = run.bytes + (*len).min(BIG_FRAME_BYTES as u64) as usize;
+        if run.frames > 0 && (*len >= BIG_FRAME_BYTES as u64 || bytes > BIG_FRAME_BYTES) {
+            break;
+        }
+        run.frames += 1;
+        run.bytes = bytes;
+    }
+    run
+}
+
+fn cut(shared: &Bytes, lengths: &[u64], frames: &mut Vec<Bytes>) {
+    let mut start = 0;
+    for len in lengths {
+        let end = start + *len as usize;
+        frames.push(shared.slice(start..end));
+        start = end;
+    }
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let bytes = bytes[at..]
+        .first_chunk::<8>()
+        .expect("the caller has checked the length");
+    u64::from_le_bytes(*bytes)
+}
+
+/// The first read must end where a frame ends.
+fn check_boundary(declared: u64, lengths: &[u64]) -> Result<(), FrameError> {
+    let mut end = 8 + 8 * lengths.len() as u128;
+    let declared_end = u128::from(declared);
+    for len in lengths {
+        if end >= declared_end {
+            break;
+        }
+        end += u128::from(*len);
+    }
+    if end == declared_end {
+        Ok(())
+    } else {
+        Err(FrameError::Boundary { declared })
+    }
+}
+
+/// Lays a message out for the stream: small leading parts in one piece, big frames as they are.
+pub fn encode(frames: &[Bytes]) -> Vec<Bytes> {
+    let mut pieces = Vec::with_capacity(2);
+    encode_into(frames, &mut pieces);
+    pieces
+}
+
+/// The same, after what `pieces` already holds.
+pub fn encode_into(frames: &[Bytes], pieces: &mut Vec<Bytes>) {
+    let joined = first_read(frames);
+    let small_bytes: usize = frames
+        .iter()
+        .map(Bytes::len)
+        .filter(|len| *len < BIG_FRAME_BYTES)
+        .sum();
+    let prelude_bytes = 8 * (1 + frames.len());
+    let mut piece =
+        BytesMut::with_capacity(8 + prelude_bytes + small_bytes.min(16 * BIG_FRAME_BYTES));
+    piece.put_u64_le(
+        (prelude_bytes + frames[..joined].iter().map(Bytes::len).sum::<usize>()) as u64,
+    );
+    piece.put_u64_le(frames.len() as u64);
+    for frame in frames {
+        piece.put_u64_le(frame.len() as u64);
+    }
+    for frame in frames {
+        if frame.len() < BIG_FRAME_BYTES {
+            piece.extend_from_slice(frame);
+        } else {
+            pieces.push(piece.split().freeze());
+            pieces.push(frame.clone());
+        }
+    }
+    if !piece.is_empty() {
+        pieces.push(piece.freeze());
+    }
+}
+
+/// How many leading frames a receiver may read together: frame 0 and small ones, so that Python gives each big frame
+/// an allocation of its own.
+fn first_read(frames: &[Bytes]) -> usize {
+    let small = frames
+        .iter()
+        .skip(1)
+        .take_while(|frame| frame.len() < BIG_FRAME_BYTES)
+        .count();
+    frames.len().min(1 + small)
+}
