@@ -7,7 +7,7 @@ pub const HOST: &str = "--host";
 pub const PORT: &str = "--port";
 /// Address of the HTTP server, `host:port`.
 pub const DASHBOARD_ADDRESS: &str = "--dashboard-address";
-/// No HTTP server.
+/// No status page; health, metrics and the API are answered all the same.
 pub const NO_DASHBOARD: &str = "--no-dashboard";
 /// File the scheduler writes its identity to, and others read its address from.
 pub const SCHEDULER_FILE: &str = "--scheduler-file";

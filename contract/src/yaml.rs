@@ -54,6 +54,37 @@ pub fn parse(text: &str) -> Result<Value, YamlError> {
     }
 }
 
+/// One document of Dask's configuration: what Kubernetes refuses and Dask's reader takes is taken here too, numbers that
+/// are not finite as their text (`.inf`), tagged values without their tag.
+pub fn parse_configuration(text: &str) -> Result<Value, YamlError> {
+    let mut value: serde_yaml::Value = serde_yaml::from_str(text).map_err(|error| at(0, &error))?;
+    value.apply_merge().map_err(|error| at(0, &error))?;
+    relax(&mut value);
+    to_json(value).map_err(|message| YamlError {
+        message,
+        line: None,
+        column: None,
+        document: 0,
+    })
+}
+
+/// Replaces what has no JSON form by what comes closest.
+fn relax(value: &mut serde_yaml::Value) {
+    use serde_yaml::Value as Yaml;
+    match value {
+        Yaml::Number(number) if to_json_number(number).is_err() => {
+            *value = Yaml::String(number.to_string());
+        }
+        Yaml::Sequence(items) => items.iter_mut().for_each(relax),
+        Yaml::Mapping(entries) => entries.values_mut().for_each(relax),
+        Yaml::Tagged(tagged) => {
+            *value = std::mem::take(&mut tagged.value);
+            relax(value);
+        }
+        Yaml::Null | Yaml::Bool(_) | Yaml::String(_) | Yaml::Number(_) => {}
+    }
+}
+
 /// One document as text.
 pub fn to_string(value: &impl Serialize) -> Result<String, YamlError> {
     serde_yaml::to_string(value).map_err(|error| at(0, &error))
@@ -160,6 +191,13 @@ mod tests {
     fn anchors_and_merge_keys_are_resolved() {
         let value = parse("base: &base {cpu: 1}\nother:\n  <<: *base\n  memory: 2\n").unwrap();
         assert_eq!(value["other"], json!({"cpu": 1, "memory": 2}));
+    }
+
+    #[test]
+    fn configuration_may_hold_infinity_and_tags() {
+        let value = parse_configuration("a: .inf\nb: [!tag x, 1.5]\n").unwrap();
+        assert_eq!(value, json!({"a": ".inf", "b": ["x", 1.5]}));
+        assert_eq!(parse_configuration("# nothing").unwrap(), Value::Null);
     }
 
     #[test]

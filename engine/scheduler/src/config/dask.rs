@@ -1,0 +1,362 @@
+//! Dask's configuration as far as a scheduler goes by it, with Dask's defaults.
+//!
+//! Owns the names of the keys and their defaults; unknown keys are everyone else's and pass. Invariant: a value that
+//! was accepted is usable as it is.
+
+use std::time::Duration;
+
+use super::read::{self, BadValue, Reader};
+use super::security::{Pem, TlsVersion};
+use super::tree::{Raw, Tree};
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct DaskConfig {
+    pub scheduler: SchedulerConfig,
+    pub worker_memory: WorkerMemoryConfig,
+    pub comm: CommConfig,
+    pub adaptive_target_duration: Duration,
+    pub admin: AdminConfig,
+    /// What metric names begin with; empty for nothing.
+    pub prometheus_namespace: String,
+    /// Template of the dashboard's address, `{scheme}://{host}:{port}/status`.
+    pub dashboard_link: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct SchedulerConfig {
+    pub allowed_failures: u32,
+    pub bandwidth_bytes: u64,
+    /// Operations that are refused.
+    pub blocked_handlers: Vec<String>,
+    pub contact_address: Option<String>,
+    pub default_data_size_bytes: u64,
+    pub reuse_broadcast_comm: bool,
+    pub events_cleanup_delay: Duration,
+    pub idle_timeout: Option<Duration>,
+    pub no_workers_timeout: Option<Duration>,
+    pub work_stealing: bool,
+    pub work_stealing_interval: Duration,
+    /// Infinity switches queuing off.
+    pub worker_saturation: f64,
+    pub rootish_taskgroup: usize,
+    pub rootish_taskgroup_dependencies: usize,
+    pub worker_ttl: Option<Duration>,
+    pub unknown_task_duration: Duration,
+    pub default_task_durations: Vec<(String, Duration)>,
+    /// Walk the core's invariants after every event.
+    pub validate: bool,
+    pub preload: Vec<String>,
+    pub preload_argv: Vec<String>,
+    pub lease_validation_interval: Duration,
+    pub lease_timeout: Duration,
+    pub memory_manager: MemoryManagerConfig,
+    pub dashboard_tls: DashboardTls,
+}
+
+/// The active memory manager.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MemoryManagerConfig {
+    pub start: bool,
+    pub interval: Duration,
+    pub measure: String,
+    /// Class names of the policies, with whatever else their entries say.
+    pub policies: Vec<String>,
+}
+
+/// TLS of the HTTP server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DashboardTls {
+    pub authority: Option<Pem>,
+    pub certificate: Option<Pem>,
+    pub key: Option<Pem>,
+}
+
+/// What of the workers' memory settings the scheduler goes by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkerMemoryConfig {
+    pub recent_to_old_time: Duration,
+    /// Whether workers end above a limit: a task whose inputs fit none is then refused.
+    pub terminates: bool,
+    pub rebalance_measure: String,
+    pub rebalance_sender_min: f64,
+    pub rebalance_recipient_max: f64,
+    pub rebalance_sender_recipient_gap: f64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct CommConfig {
+    pub retry_count: u64,
+    pub retry_delay_min: Duration,
+    pub retry_delay_max: Duration,
+    /// Compression offered to peers; none by default.
+    pub compression: Option<String>,
+    pub shard_bytes: u64,
+    pub default_scheme: String,
+    pub socket_backlog: u32,
+    pub connect_timeout: Duration,
+    /// How long a silent connection counts as alive.
+    pub tcp_timeout: Option<Duration>,
+    pub require_encryption: Option<bool>,
+    pub tls: TlsConfig,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsConfig {
+    pub authority: Option<Pem>,
+    pub certificate: Option<Pem>,
+    pub key: Option<Pem>,
+    pub ciphers: Option<String>,
+    pub oldest_version: TlsVersion,
+    pub newest_version: TlsVersion,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminConfig {
+    /// Longest error text sent to clients, in characters.
+    pub max_error_length: usize,
+    /// How many log lines are kept for `get_logs`.
+    pub log_length: usize,
+    pub low_level_log_length: usize,
+    pub system_monitor_interval: Duration,
+    pub computations_max_history: usize,
+    pub erred_tasks_max_history: usize,
+}
+
+impl DaskConfig {
+    pub fn read(tree: &Tree) -> Result<Self, Vec<BadValue>> {
+        let mut reader = Reader::new(tree);
+        let r = &mut reader;
+        let config = Self {
+            scheduler: scheduler(r),
+            worker_memory: worker_memory(r),
+            comm: comm(r),
+            adaptive_target_duration: r.duration(
+                "distributed.adaptive.target-duration",
+                Duration::from_secs(5),
+            ),
+            admin: admin(r),
+            prometheus_namespace: r
+                .optional_text_or("distributed.dashboard.prometheus.namespace", "dask"),
+            dashboard_link: r.text(
+                "distributed.dashboard.link",
+                "{scheme}://{host}:{port}/status",
+            ),
+        };
+        let bad = reader.finish();
+        if bad.is_empty() { Ok(config) } else { Err(bad) }
+    }
+}
+
+fn scheduler(r: &mut Reader<'_>) -> SchedulerConfig {
+    let seconds = Duration::from_secs;
+    SchedulerConfig {
+        allowed_failures: r.count("distributed.scheduler.allowed-failures", 3) as u32,
+        bandwidth_bytes: r.bytes("distributed.scheduler.bandwidth", 100_000_000),
+        blocked_handlers: list(r, "distributed.scheduler.blocked-handlers"),
+        contact_address: r.optional_text("distributed.scheduler.contact-address"),
+        default_data_size_bytes: r.bytes("distributed.scheduler.default-data-size", KIB),
+        reuse_broadcast_comm: r.flag("distributed.scheduler.reuse-broadcast-comm", true),
+        events_cleanup_delay: r
+            .duration("distributed.scheduler.events-cleanup-delay", seconds(3600)),
+        idle_timeout: r.optional_duration("distributed.scheduler.idle-timeout", None),
+        no_workers_timeout: r.optional_duration("distributed.scheduler.no-workers-timeout", None),
+        work_stealing: r.flag("distributed.scheduler.work-stealing", true),
+        work_stealing_interval: r
+            .duration("distributed.scheduler.work-stealing-interval", seconds(1)),
+        worker_saturation: r.read("distributed.scheduler.worker-saturation", 1.1, saturation),
+        rootish_taskgroup: size(r, "distributed.scheduler.rootish-taskgroup", 5),
+        rootish_taskgroup_dependencies: size(
+            r,
+            "distributed.scheduler.rootish-taskgroup-dependencies",
+            5,
+        ),
+        worker_ttl: r.optional_duration("distributed.scheduler.worker-ttl", Some(seconds(300))),
+        unknown_task_duration: r.duration(
+            "distributed.scheduler.unknown-task-duration",
+            Duration::from_millis(500),
+        ),
+        default_task_durations: task_durations(r),
+        validate: r.flag("distributed.scheduler.validate", false),
+        preload: list(r, "distributed.scheduler.preload"),
+        preload_argv: list(r, "distributed.scheduler.preload-argv"),
+        lease_validation_interval: r.duration(
+            "distributed.scheduler.locks.lease-validation-interval",
+            seconds(10),
+        ),
+        lease_timeout: r.duration("distributed.scheduler.locks.lease-timeout", seconds(30)),
+        memory_manager: memory_manager(r),
+        dashboard_tls: DashboardTls {
+            authority: pem(r, "distributed.scheduler.dashboard.tls.ca-file"),
+            certificate: pem(r, "distributed.scheduler.dashboard.tls.cert"),
+            key: pem(r, "distributed.scheduler.dashboard.tls.key"),
+        },
+    }
+}
+
+fn memory_manager(r: &mut Reader<'_>) -> MemoryManagerConfig {
+    const KEY: &str = "distributed.scheduler.active-memory-manager";
+    let default = vec!["distributed.active_memory_manager.ReduceReplicas".to_owned()];
+    MemoryManagerConfig {
+        start: r.flag(&format!("{KEY}.start"), true),
+        interval: r.duration(&format!("{KEY}.interval"), Duration::from_secs(2)),
+        measure: measure(r, &format!("{KEY}.measure")),
+        policies: r.read(&format!("{KEY}.policies"), default, policies),
+    }
+}
+
+fn worker_memory(r: &mut Reader<'_>) -> WorkerMemoryConfig {
+    const KEY: &str = "distributed.worker.memory";
+    WorkerMemoryConfig {
+        recent_to_old_time: r.duration(
+            &format!("{KEY}.recent-to-old-time"),
+            Duration::from_secs(30),
+        ),
+        terminates: r.read(&format!("{KEY}.terminate"), true, |raw| match raw {
+            Raw::Null | Raw::Bool(false) => Ok(false),
+            raw => read::number(raw).map(|share| share != 0.0),
+        }),
+        rebalance_measure: measure(r, &format!("{KEY}.rebalance.measure")),
+        rebalance_sender_min: r.share(&format!("{KEY}.rebalance.sender-min"), 0.3),
+        rebalance_recipient_max: r.share(&format!("{KEY}.rebalance.recipient-max"), 0.6),
+        rebalance_sender_recipient_gap: r
+            .share(&format!("{KEY}.rebalance.sender-recipient-gap"), 0.1),
+    }
+}
+
+fn comm(r: &mut Reader<'_>) -> CommConfig {
+    let seconds = Duration::from_secs;
+    CommConfig {
+        retry_count: r.count("distributed.comm.retry.count", 0),
+        retry_delay_min: r.duration("distributed.comm.retry.delay.min", seconds(1)),
+        retry_delay_max: r.duration("distributed.comm.retry.delay.max", seconds(20)),
+        compression: r.read("distributed.comm.compression", None, compression),
+        shard_bytes: r.bytes("distributed.comm.shard", 64 * MIB),
+        default_scheme: r.text("distributed.comm.default-scheme", "tcp"),
+        socket_backlog: r.count("distributed.comm.socket-backlog", 2048) as u32,
+        connect_timeout: r.duration("distributed.comm.timeouts.connect", seconds(30)),
+        tcp_timeout: r.optional_duration("distributed.comm.timeouts.tcp", Some(seconds(30))),
+        require_encryption: r.read(
+            "distributed.comm.require-encryption",
+            None,
+            |raw| match raw {
+                Raw::Null => Ok(None),
+                raw => read::flag(raw).map(Some),
+            },
+        ),
+        tls: TlsConfig {
+            authority: pem(r, "distributed.comm.tls.ca-file"),
+            certificate: pem(r, "distributed.comm.tls.scheduler.cert"),
+            key: pem(r, "distributed.comm.tls.scheduler.key"),
+            ciphers: r.optional_text("distributed.comm.tls.ciphers"),
+            oldest_version: tls_version(r, "distributed.comm.tls.min-version", TlsVersion::Tls12),
+            newest_version: tls_version(r, "distributed.comm.tls.max-version", TlsVersion::Tls13),
+        },
+    }
+}
+
+fn admin(r: &mut Reader<'_>) -> AdminConfig {
+    AdminConfig {
+        max_error_length: size(r, "distributed.admin.max-error-length", 10_000),
+        log_length: size(r, "distributed.admin.log-length", 10_000),
+        low_level_log_length: size(r, "distributed.admin.low-level-log-length", 1_000),
+        system_monitor_interval: r.duration(
+            "distributed.admin.system-monitor.interval",
+            Duration::from_millis(500),
+        ),
+        computations_max_history: size(r, "distributed.diagnostics.computations.max-history", 100),
+        erred_tasks_max_history: size(r, "distributed.diagnostics.erred-tasks.max-history", 100),
+    }
+}
+
+fn size(r: &mut Reader<'_>, key: &str, default: u64) -> usize {
+    r.count(key, default) as usize
+}
+
+fn list(r: &mut Reader<'_>, key: &str) -> Vec<String> {
+    r.texts(key).unwrap_or_default()
+}
+
+fn pem(r: &mut Reader<'_>, key: &str) -> Option<Pem> {
+    r.optional_text(key).map(|text| Pem::from_setting(&text))
+}
+
+fn measure(r: &mut Reader<'_>, key: &str) -> String {
+    const KNOWN: [&str; 4] = ["process", "optimistic", "managed", "managed_total"];
+    r.read(key, "optimistic".to_owned(), |raw| {
+        let text = read::text(raw)?;
+        if KNOWN.contains(&text.as_str()) {
+            Ok(text)
+        } else {
+            Err(format!("it must be one of {}", KNOWN.join(", ")))
+        }
+    })
+}
+
+/// Dask's own durations and the user's; the user's win.
+fn task_durations(r: &mut Reader<'_>) -> Vec<(String, Duration)> {
+    const OWN: [&str; 4] = [
+        "rechunk-split",
+        "split-shuffle",
+        "split-taskshuffle",
+        "split-stage",
+    ];
+    let mut durations = r.entries(
+        "distributed.scheduler.default-task-durations",
+        read::duration,
+    );
+    for name in OWN {
+        if !durations.iter().any(|(known, _)| known == name) {
+            durations.push((name.to_owned(), Duration::from_micros(1)));
+        }
+    }
+    durations
+}
+
+fn saturation(raw: &Raw) -> Result<f64, String> {
+    match read::number(raw)? {
+        saturation if saturation > 0.0 => Ok(saturation),
+        _ => Err("it must be greater than 0, or \"inf\"".to_owned()),
+    }
+}
+
+fn compression(raw: &Raw) -> Result<Option<String>, String> {
+    match raw {
+        Raw::Null | Raw::Bool(false) => Ok(None),
+        Raw::Text(text) => match text.to_lowercase().as_str() {
+            "auto" | "lz4" | "zstd" | "snappy" | "zlib" => Ok(Some(text.to_lowercase())),
+            _ => Err("it must be false, auto or the name of a compression".to_owned()),
+        },
+        _ => Err("it must be false, auto or the name of a compression".to_owned()),
+    }
+}
+
+fn policies(raw: &Raw) -> Result<Vec<String>, String> {
+    let Raw::List(items) = raw else {
+        return Err("it must be a list of maps with a class".to_owned());
+    };
+    let class = |item: &Raw| match item {
+        Raw::Map(pairs) => pairs.iter().find_map(|(key, value)| match (key, value) {
+            (Raw::Text(key), Raw::Text(class)) if key == "class" => Some(class.clone()),
+            _ => None,
+        }),
+        _ => None,
+    };
+    items
+        .iter()
+        .map(|item| class(item).ok_or_else(|| format!("{item} has no class")))
+        .collect()
+}
+
+fn tls_version(r: &mut Reader<'_>, key: &str, default: TlsVersion) -> TlsVersion {
+    r.read(key, default, |raw| match raw {
+        Raw::Null => Ok(default),
+        raw => match read::number(raw)? {
+            1.2 => Ok(TlsVersion::Tls12),
+            1.3 => Ok(TlsVersion::Tls13),
+            _ => Err("it must be 1.2 or 1.3".to_owned()),
+        },
+    })
+}
