@@ -1,0 +1,147 @@
+//! Start and end of the scheduler program: binds, starts the helpers, writes the files others find it by, and takes
+//! everything down again in order.
+
+use crate::config::Config;
+use crate::context::{Context, Identity};
+use crate::core_loop::{CoreHandle, CoreLoop};
+use crate::graph::GraphHelpers;
+use crate::plugins::Plugins;
+use crate::streams::status::StatusFeed;
+use crate::{actions, clock, files, http, server};
+use anyhow::Context as _;
+use scheduler_core::{Check, Scheduler};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+use transport::Listener;
+
+/// How long peers get to read their goodbye.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// Runs a scheduler until it is told to end.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let config = Arc::new(config);
+    let listeners = listen(&config).await?;
+    let http_listeners = http::bind(&config.http).await?;
+    let core = Scheduler::new(config.core(), seed(), Check::Never, clock::now());
+    let (core_loop, handle, asked) = CoreLoop::new(core);
+    let ctx = context(&config, &listeners, &http_listeners, handle).await?;
+
+    let mut tasks = JoinSet::new();
+    let core_task = tokio::spawn(core_loop.run());
+    tasks.spawn(actions::perform(Arc::clone(&ctx), asked));
+    for listener in http_listeners {
+        tasks.spawn(http::serve(Arc::clone(&ctx), listener));
+    }
+    for listener in listeners {
+        tasks.spawn(server::accept(Arc::clone(&ctx), listener));
+    }
+    announce(&ctx);
+    let _files = files::write(&ctx)?;
+
+    let reason = wait_for_end(&ctx).await?;
+    info!(reason, "closing scheduler");
+    close(&ctx, &mut tasks).await;
+    core_task.abort();
+    Ok(())
+}
+
+async fn listen(config: &Config) -> anyhow::Result<Vec<Listener>> {
+    let mut listeners = Vec::new();
+    for binding in &config.bindings {
+        let listener = Listener::bind(&binding.endpoint(), &config.transport()?)
+            .await
+            .with_context(|| format!("listen for clients and workers on {binding}"))?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+async fn context(
+    config: &Arc<Config>,
+    listeners: &[Listener],
+    http_listeners: &[http::BoundListener],
+    core: CoreHandle,
+) -> anyhow::Result<Arc<Context>> {
+    let addresses: Vec<String> = match &config.contact_address {
+        Some(address) => vec![protocol::address::normalize(address)],
+        None => listeners.iter().map(Listener::contact_address).collect(),
+    };
+    let identity = Identity {
+        id: format!("Scheduler-{}", random_uuid()),
+        addresses,
+        dashboard_port: http_listeners.first().map(http::BoundListener::port),
+        started: clock::now(),
+    };
+    Ok(Arc::new(Context {
+        core,
+        pool: config.pool()?,
+        graphs: GraphHelpers::start(config.graph_options()),
+        config: Arc::clone(config),
+        identity,
+        plugins: Plugins::default(),
+        status_feed: StatusFeed::default(),
+        closing: watch::channel(None).0,
+    }))
+}
+
+/// The lines that people and deployment tools look for.
+fn announce(ctx: &Context) {
+    for address in &ctx.identity.addresses {
+        info!("  Scheduler at: {address:>25}");
+    }
+    if let Some(port) = ctx.identity.dashboard_port {
+        info!("  dashboard at: {:>25}", format!(":{port}"));
+    }
+}
+
+/// Waits for a signal or for a reason to close from within.
+async fn wait_for_end(ctx: &Context) -> anyhow::Result<String> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("wait for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("wait for SIGTERM")?;
+    let mut closing = ctx.closing.subscribe();
+    tokio::select! {
+        _ = interrupt.recv() => Ok("signal SIGINT".into()),
+        _ = terminate.recv() => Ok("signal SIGTERM".into()),
+        closing = closing.wait_for(Option::is_some) => {
+            let closing = closing.context("wait for a reason to close")?;
+            Ok(closing.as_ref().map_or_else(String::new, |closing| closing.reason.clone()))
+        }
+    }
+}
+
+/// Tells workers to close and waits a moment for them to have read it; clients see their connection end.
+async fn close(ctx: &Context, tasks: &mut JoinSet<()>) {
+    let told = ctx
+        .core
+        .call(|core, now, effects| core.close_workers("scheduler-close", now, effects))
+        .await;
+    if told.is_err() {
+        warn!("the core ended before the scheduler closed");
+    }
+    let all_gone = async {
+        while ctx.core.call(|core, _, _| core.worker_count()).await.is_ok_and(|count| count > 0) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    // A worker that does not go is left to its own devices: its connection ends with this process.
+    let _late = tokio::time::timeout(GOODBYE, all_gone).await;
+    ctx.graphs.close().await;
+    tasks.shutdown().await;
+}
+
+/// Differs from run to run; everything the core draws by chance follows from it.
+fn seed() -> u64 {
+    clock::now().0 ^ u64::from(std::process::id()).rotate_left(32)
+}
+
+fn random_uuid() -> String {
+    let bytes = std::fs::read_to_string("/proc/sys/kernel/random/uuid");
+    bytes.map_or_else(
+        |_| format!("{:016x}-{}", clock::now().0, std::process::id()),
+        |uuid| uuid.trim().to_owned(),
+    )
+}

@@ -1,0 +1,175 @@
+//! A client's stream. Graphs are opened in helper processes while the stream goes on being read; what follows a graph
+//! waits for it, because the client relies on the order of its own messages. Nobody else waits.
+
+use super::{StreamEnd, next, run};
+use crate::context::Context;
+use crate::core_loop::{AddClient, Input, Stopped};
+use crate::graph::{GraphError, GraphRequest};
+use crate::{mismatch, outbox};
+use contract::distributed;
+use protocol::messages::{FromClient, decode_client_batch};
+use protocol::{Key, Value, map};
+use scheduler_core::{ClientId, Graph, TaskError, ToClient};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+use transport::{Reader, Writer};
+
+/// How many batches and graphs of one client may wait for a graph before its socket is read no further.
+const WAITING_ITEMS: usize = 4096;
+
+/// What a client's stream brought, in order.
+enum Item {
+    Messages(Vec<FromClient>),
+    Graph {
+        keys: Vec<Key>,
+        graph: JoinHandle<Result<Graph, GraphError>>,
+    },
+}
+
+/// Registers the client and carries its stream until it ends. `request` holds the fields of `register-client`.
+pub async fn serve(ctx: &Arc<Context>, request: Value, reader: &mut Reader, writer: &mut Writer) {
+    let Some(id) = request.get("client").and_then(Value::as_str) else {
+        warn!("client without an id refused");
+        return;
+    };
+    let id: Arc<str> = Arc::from(id);
+    let versions = request.get("versions").cloned().unwrap_or_default();
+    if let Some(refusal) = mismatch::refusal(&versions, distributed::SUPPORTED) {
+        warn!(client = %id, reason = refusal, "client refused");
+        let start = map! {"op" => "stream-start", "warning" => "", "error" => refusal};
+        // A client that is gone already needs no refusal.
+        let _gone = writer
+            .send(protocol::encode_value(&Value::Array(vec![start])))
+            .await;
+        return;
+    }
+    let (outbox, inbox) = outbox::channel(ctx.config.client_outbox_bytes);
+    let Ok(client) = add(ctx, &id, versions.detached(), outbox).await else {
+        return;
+    };
+    info!(client = %id, "client connected");
+    let end = match welcome(ctx, &versions, writer).await {
+        Ok(()) => run(inbox, writer, read(ctx, client, reader)).await,
+        Err(end) => end,
+    };
+    info!(client = %id, reason = %end, "client disconnected");
+    // Nothing is left to tell when the core has stopped.
+    let _stopped = ctx.core.send(Input::ClientGone(client)).await;
+}
+
+async fn add(
+    ctx: &Context,
+    id: &str,
+    versions: Value,
+    outbox: outbox::Outbox<ToClient>,
+) -> Result<ClientId, Stopped> {
+    let (answer, client) = oneshot::channel();
+    let add = AddClient {
+        id: id.to_owned(),
+        versions,
+        outbox,
+        answer,
+    };
+    ctx.core.send(Input::AddClient(Box::new(add))).await?;
+    client.await.map_err(|_| Stopped)
+}
+
+/// The first batch: exactly one message, before anything else.
+async fn welcome(ctx: &Context, versions: &Value, writer: &mut Writer) -> Result<(), StreamEnd> {
+    let workers = ctx.core.call(|core, _, _| core.worker_versions()).await?;
+    let ours = ctx.graphs.versions().await;
+    let start = map! {
+        "op" => "stream-start",
+        "warning" => mismatch::warning(&ours, &workers, versions, "Client"),
+        "error" => "",
+    };
+    writer
+        .send(protocol::encode_value(&Value::Array(vec![start])))
+        .await?;
+    Ok(())
+}
+
+/// Reads the stream to its end and lets everything that came before the end take effect.
+async fn read(
+    ctx: &Arc<Context>,
+    client: ClientId,
+    reader: &mut Reader,
+) -> Result<StreamEnd, StreamEnd> {
+    let (items, waiting) = mpsc::channel(WAITING_ITEMS);
+    let receive = async {
+        let end = receive(ctx, client, reader, &items).await;
+        // The applying side ends when nothing can come any more.
+        drop(items);
+        end
+    };
+    let (end, applied) = tokio::join!(receive, apply(ctx, client, waiting));
+    applied?;
+    end
+}
+
+async fn receive(
+    ctx: &Arc<Context>,
+    client: ClientId,
+    reader: &mut Reader,
+    items: &mpsc::Sender<Item>,
+) -> Result<StreamEnd, StreamEnd> {
+    while let Some(frames) = next(reader).await? {
+        let mut messages = Vec::new();
+        let mut closes = false;
+        for message in decode_client_batch(&frames)? {
+            match message {
+                FromClient::UpdateGraph(update) => {
+                    push(items, Item::Messages(std::mem::take(&mut messages))).await?;
+                    let request = GraphRequest::new(client, *update);
+                    let keys = request.keys().to_vec();
+                    let ctx = Arc::clone(ctx);
+                    let graph =
+                        tokio::spawn(async move { ctx.graphs.materialize(request).await });
+                    push(items, Item::Graph { keys, graph }).await?;
+                }
+                FromClient::CloseStream => closes = true,
+                other => messages.push(other),
+            }
+        }
+        push(items, Item::Messages(messages)).await?;
+        if closes {
+            break;
+        }
+    }
+    Ok(StreamEnd::Closed)
+}
+
+async fn push(items: &mpsc::Sender<Item>, item: Item) -> Result<(), StreamEnd> {
+    if matches!(&item, Item::Messages(messages) if messages.is_empty()) {
+        return Ok(());
+    }
+    items
+        .send(item)
+        .await
+        .map_err(|_| StreamEnd::Stopped(Stopped))
+}
+
+/// Hands items to the core in their order, waiting for each graph to be open.
+async fn apply(
+    ctx: &Context,
+    client: ClientId,
+    mut waiting: mpsc::Receiver<Item>,
+) -> Result<(), Stopped> {
+    while let Some(item) = waiting.recv().await {
+        let input = match item {
+            Item::Messages(messages) => Input::ClientMessages(client, messages),
+            Item::Graph { keys, graph } => match graph.await {
+                Ok(Ok(graph)) => Input::Graph(client, Box::new(graph)),
+                Ok(Err(error)) => Input::GraphFailed(client, keys, Box::new(error.into())),
+                Err(panicked) => {
+                    let text = format!("the scheduler failed to open this graph: {panicked}");
+                    Input::GraphFailed(client, keys, Box::new(TaskError::from_text(&text)))
+                }
+            },
+        };
+        ctx.core.send(input).await?;
+    }
+    Ok(())
+}

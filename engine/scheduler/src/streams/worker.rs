@@ -1,0 +1,114 @@
+//! A worker's stream: it registers, then reports and is told what to do until either side ends.
+
+use super::{StreamEnd, next, run};
+use crate::context::Context;
+use crate::core_loop::{AddWorker, Input};
+use crate::{clock, mismatch, outbox, registration};
+use protocol::messages::decode_worker_batch;
+use protocol::{Value, map};
+use scheduler_core::{Refusal, Registration, WorkerId};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+use transport::{Reader, Writer};
+
+/// Registers the worker and carries its stream until it ends. `request` holds the fields of `register-worker`.
+pub async fn serve(ctx: &Arc<Context>, request: Value, reader: &mut Reader, writer: &mut Writer) {
+    let registration = match registration::parse(ctx, &request).await {
+        Ok(registration) => registration,
+        Err(message) => return refuse(&message, writer).await,
+    };
+    let (address, name) = (Arc::clone(&registration.address), registration.name.clone());
+    let (outbox, inbox) = outbox::channel(ctx.config.worker_outbox_bytes);
+    let versions = registration.versions.clone();
+    let server_id = Arc::clone(&registration.server_id);
+    let worker = match add(ctx, registration, outbox).await {
+        Ok(worker) => worker,
+        Err(message) => return refuse(&message, writer).await,
+    };
+    info!(worker = %address, name = ?name, "worker registered");
+    let end = match welcome(ctx, &versions, &server_id, writer).await {
+        Ok(()) => run(inbox, writer, read(ctx, worker, reader)).await,
+        Err(end) => end,
+    };
+    info!(worker = %address, reason = %end, "worker stream ended");
+    // Nothing is left to tell when the core has stopped.
+    let _stopped = ctx.core.send(Input::WorkerGone(worker)).await;
+}
+
+async fn add(
+    ctx: &Context,
+    registration: Registration,
+    outbox: outbox::Outbox<scheduler_core::ToWorker>,
+) -> Result<WorkerId, String> {
+    let (answer, result) = oneshot::channel();
+    let add = AddWorker {
+        registration,
+        outbox,
+        answer,
+    };
+    let stopped = |_| "the scheduler is closing".to_owned();
+    ctx.core
+        .send(Input::AddWorker(Box::new(add)))
+        .await
+        .map_err(|_| "the scheduler is closing".to_owned())?;
+    result
+        .await
+        .map_err(stopped)?
+        .map_err(|refusal: Refusal| refusal.to_string())
+}
+
+async fn refuse(message: &str, writer: &mut Writer) {
+    warn!(reason = message, "worker refused");
+    let reply = map! {
+        "status" => "error",
+        "message" => message,
+        "time" => clock::seconds(clock::now()),
+    };
+    // A worker that is gone already needs no refusal.
+    let _gone = writer.send(protocol::encode_value(&reply)).await;
+}
+
+/// The reply to a registration; everything else on this stream comes after it.
+async fn welcome(
+    ctx: &Context,
+    versions: &Value,
+    server_id: &str,
+    writer: &mut Writer,
+) -> Result<(), StreamEnd> {
+    let (interval, others) = ctx
+        .core
+        .call(|core, _, _| (core.heartbeat_interval(), core.worker_versions()))
+        .await?;
+    let ours = ctx.graphs.versions().await;
+    let reply = map! {
+        "status" => "OK",
+        "time" => clock::seconds(clock::now()),
+        "heartbeat-interval" => interval,
+        "worker-plugins" => ctx.plugins.for_workers(),
+        "warning" => mismatch::warning(&ours, &others, versions, server_id),
+        "error" => "",
+    };
+    writer.send(protocol::encode_value(&reply)).await?;
+    Ok(())
+}
+
+async fn read(
+    ctx: &Context,
+    worker: WorkerId,
+    reader: &mut Reader,
+) -> Result<StreamEnd, StreamEnd> {
+    while let Some(frames) = next(reader).await? {
+        let messages = decode_worker_batch(&frames)?;
+        let closes = messages
+            .iter()
+            .any(|message| matches!(message, protocol::messages::FromWorker::CloseStream));
+        ctx.core
+            .send(Input::WorkerMessages(worker, messages))
+            .await?;
+        if closes {
+            break;
+        }
+    }
+    Ok(StreamEnd::Closed)
+}
