@@ -1,5 +1,10 @@
 //! The native kind: a job and the Dask cluster that lives exactly as long as it.
 
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "each printer column has a type and a path; the lint takes them for copies"
+)]
+
 use crate::role::{RoleSpec, any_objects};
 use crate::{EnvVar, Quantity, Template, WorkerGroupSpec, WorkersSpec};
 use contract::status::JobStatus;

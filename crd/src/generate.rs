@@ -20,21 +20,27 @@ pub fn schema_of_dask_job() -> Value {
 
 fn definition_of_dask_job() -> Value {
     let mut definition = serde_json::to_value(DaskJob::crd()).expect("a definition is JSON");
-    drop_nullable(&mut definition);
+    tidy(&mut definition);
     definition
 }
 
-/// The API server drops a null from a field that may not be null, so that it counts as unset; kept, it
+/// Removes what the types say and an API server does not want.
+///
+/// It drops a null from a field that may not be null, so that it counts as unset; kept, it
 /// would reach the CEL rules, where `has` is true of it.
-fn drop_nullable(value: &mut Value) {
+fn tidy(value: &mut Value) {
     match value {
         Value::Object(map) => {
             if map.get("nullable") == Some(&Value::Bool(true)) {
                 map.remove("nullable");
             }
-            map.values_mut().for_each(drop_nullable);
+            // The API server knows no unsigned formats and warns of each.
+            if map.get("format") == Some(&Value::from("uint32")) {
+                map.insert("format".to_owned(), Value::from("int32"));
+            }
+            map.values_mut().for_each(tidy);
         }
-        Value::Array(items) => items.iter_mut().for_each(drop_nullable),
+        Value::Array(items) => items.iter_mut().for_each(tidy),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
