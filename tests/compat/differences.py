@@ -1,0 +1,14 @@
+"""The one way to mark an intended difference between the schedulers.
+
+`@differs("native", why="…")` says: what this test asserts is meant not to hold there. The test must then fail there, so
+that a difference which disappears is noticed. What holds instead belongs in a test of its own, marked for the other one.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+
+def differs(scheduler: str, *, why: str, runs: bool = True):
+    """`runs=False` where even trying would hang or harm."""
+    return pytest.mark.differs(scheduler=scheduler, why=why, runs=runs)
