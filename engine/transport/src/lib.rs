@@ -1,1 +1,26 @@
-//! (see docs/architecture.md)
+//! Connections that carry Dask messages: connect, accept, introduce, send, receive, call, gather.
+//!
+//! The only crate of the data plane with sockets in it. Knows frames and handshakes, but no message beyond that.
+//! Invariant: a peer that misbehaves (wrong bytes, silence, not reading) costs its own connection and bounded memory.
+
+mod connect;
+mod connection;
+mod listen;
+mod local_address;
+mod outbox;
+mod pool;
+mod resolve;
+mod security;
+mod socket;
+mod stream;
+
+pub use connect::{ConnectError, Connector};
+pub use connection::{
+    Connection, ConnectionInfo, EstablishError, FrameReader, FrameWriter, RecvError,
+};
+pub use listen::{Incoming, ListenError, ListenOptions, Listener};
+pub use local_address::{InterfaceError, concrete_ip, interface_ip, local_ip_towards};
+pub use outbox::{Outbox, OutboxDriver, OutboxError, PushError, outbox};
+pub use pool::{CallError, Pool};
+pub use resolve::{ResolveError, resolve};
+pub use security::{Security, SecurityError, TlsSettings, TlsVersion};

@@ -1,0 +1,276 @@
+//! Incoming connections.
+//!
+//! Accepting never waits for a peer: [`Listener::accept`] hands out an [`Incoming`] whose handshake its own task awaits,
+//! so that a peer which never introduces itself costs nothing but its socket.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::{Address, Limits, Scheme};
+use rustls::ServerConfig;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, TlsStream};
+use tracing::warn;
+
+use crate::connection::{Connection, EstablishError};
+use crate::local_address::concrete_ip;
+use crate::resolve::{ResolveError, resolve};
+use crate::security::{Security, SecurityError};
+use crate::socket;
+use crate::stream::{split_encrypted, split_plain};
+
+/// What to listen on and how.
+#[derive(Clone, Debug)]
+pub struct ListenOptions {
+    pub scheme: Scheme,
+    /// A name or IP; empty is every IPv4 address.
+    pub host: String,
+    /// Tried in order; 0 is any free port.
+    pub ports: RangeInclusive<u16>,
+    pub security: Security,
+    pub backlog: i32,
+    /// For TLS and the handshake together.
+    pub handshake_timeout: Duration,
+    pub tcp_timeout: Duration,
+    /// What a peer may send once it has introduced itself.
+    pub limits: Limits,
+}
+
+impl ListenOptions {
+    /// Plain TCP on one port.
+    pub fn tcp(host: impl Into<String>, port: u16) -> Self {
+        Self {
+            scheme: Scheme::Tcp,
+            host: host.into(),
+            ports: port..=port,
+            security: Security::none(),
+            backlog: 2048,
+            handshake_timeout: Duration::from_secs(30),
+            tcp_timeout: socket::DEFAULT_TCP_TIMEOUT,
+            limits: Limits::default(),
+        }
+    }
+
+    /// TLS on one port.
+    pub fn tls(host: impl Into<String>, port: u16, security: Security) -> Self {
+        Self {
+            scheme: Scheme::Tls,
+            security,
+            ..Self::tcp(host, port)
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    #[error(transparent)]
+    Security(#[from] SecurityError),
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    #[error("listen on {address}")]
+    Bind { address: String, source: io::Error },
+    #[error("listen on {host}: no free port from {first} to {last}")]
+    NoFreePort { host: String, first: u16, last: u16 },
+}
+
+/// A bound socket.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    scheme: Scheme,
+    bound: SocketAddr,
+    acceptance: Arc<Acceptance>,
+}
+
+/// What every incoming connection needs.
+struct Acceptance {
+    tls: Option<Arc<ServerConfig>>,
+    handshake_timeout: Duration,
+    tcp_timeout: Duration,
+    limits: Limits,
+}
+
+impl std::fmt::Debug for Acceptance {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Acceptance")
+            .field("tls", &self.tls.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Listener {
+    /// Binds the first free port of the range.
+    pub async fn bind(options: &ListenOptions) -> Result<Self, ListenError> {
+        let host = if options.host.is_empty() {
+            "0.0.0.0"
+        } else {
+            &options.host
+        };
+        let address = format!("{}://{host}", options.scheme);
+        let tls = match options.scheme {
+            Scheme::Tls => Some(options.security.server(&address)?),
+            Scheme::Tcp => {
+                options.security.allow_plain(&address)?;
+                None
+            }
+        };
+        let ip = resolve(host)
+            .await?
+            .first()
+            .copied()
+            .unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        let socket = bind_first_free(ip, options)?;
+        let bound = socket
+            .local_addr()
+            .map_err(|source| ListenError::Bind { address, source })?;
+        let acceptance = Acceptance {
+            tls,
+            handshake_timeout: options.handshake_timeout,
+            tcp_timeout: options.tcp_timeout,
+            limits: options.limits,
+        };
+        Ok(Self {
+            socket,
+            scheme: options.scheme,
+            bound,
+            acceptance: Arc::new(acceptance),
+        })
+    }
+
+    pub fn port(&self) -> u16 {
+        self.bound.port()
+    }
+
+    pub fn ip(&self) -> IpAddr {
+        self.bound.ip()
+    }
+
+    /// What is bound, such as `tcp://0.0.0.0:8786`.
+    pub fn listen_address(&self) -> String {
+        Address::new(self.scheme, self.bound.ip().to_string(), self.bound.port()).to_string()
+    }
+
+    /// What others can connect to; towards `peer` if it is known who they are.
+    pub fn contact_address(&self, peer: Option<IpAddr>) -> String {
+        let ip = concrete_ip(self.bound.ip(), peer);
+        Address::new(self.scheme, ip.to_string(), self.bound.port()).to_string()
+    }
+
+    /// The next connection, not yet introduced. Waits out a lack of descriptors or memory.
+    pub async fn accept(&self) -> Incoming {
+        loop {
+            match self.socket.accept().await {
+                Ok((stream, peer)) => {
+                    return Incoming {
+                        stream,
+                        peer,
+                        scheme: self.scheme,
+                        acceptance: Arc::clone(&self.acceptance),
+                    };
+                }
+                Err(error) if is_about_one_peer(&error) => {}
+                Err(error) => {
+                    warn!(%error, "accept failed, pausing");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+}
+
+fn is_about_one_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, PermissionDenied};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted | PermissionDenied
+    )
+}
+
+fn bind_first_free(ip: IpAddr, options: &ListenOptions) -> Result<TcpListener, ListenError> {
+    for port in options.ports.clone() {
+        match bind_one(SocketAddr::new(ip, port), options.backlog) {
+            Ok(socket) => return Ok(socket),
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse
+                    && options.ports.start() < options.ports.end() => {}
+            Err(source) => {
+                let address = Address::new(options.scheme, ip.to_string(), port).to_string();
+                return Err(ListenError::Bind { address, source });
+            }
+        }
+    }
+    Err(ListenError::NoFreePort {
+        host: options.host.clone(),
+        first: *options.ports.start(),
+        last: *options.ports.end(),
+    })
+}
+
+fn bind_one(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// A connection that has been accepted but has not introduced itself.
+#[derive(Debug)]
+pub struct Incoming {
+    stream: TcpStream,
+    peer: SocketAddr,
+    scheme: Scheme,
+    acceptance: Arc<Acceptance>,
+}
+
+impl Incoming {
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Completes TLS and the handshake, or gives up in time.
+    pub async fn establish(self) -> Result<Connection, EstablishError> {
+        let timeout = self.acceptance.handshake_timeout;
+        tokio::time::timeout(timeout, self.establish_in_time())
+            .await
+            .map_err(|_| EstablishError::Timeout)?
+    }
+
+    async fn establish_in_time(self) -> Result<Connection, EstablishError> {
+        let Self {
+            stream,
+            peer,
+            scheme,
+            acceptance,
+        } = self;
+        socket::configure(&stream, acceptance.tcp_timeout).map_err(EstablishError::Write)?;
+        let local = stream.local_addr().map_err(EstablishError::Write)?;
+        let name =
+            |at: SocketAddr| Address::new(scheme, at.ip().to_string(), at.port()).to_string();
+        let halves = match &acceptance.tls {
+            None => split_plain(stream),
+            Some(config) => {
+                let acceptor = TlsAcceptor::from(Arc::clone(config));
+                let stream = acceptor.accept(stream).await.map_err(EstablishError::Tls)?;
+                split_encrypted(TlsStream::Server(stream))
+            }
+        };
+        let names = (name(local), name(peer));
+        Connection::establish(
+            halves,
+            names,
+            acceptance.limits,
+            acceptance.handshake_timeout,
+        )
+        .await
+    }
+}
