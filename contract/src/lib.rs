@@ -4,6 +4,7 @@
 //! Words only: no behaviour beyond writing and reading these words. A name that two programs share
 //! is a constant here and nowhere else.
 
+pub mod distributed;
 pub mod environment;
 pub mod exit_code;
 pub mod flags;

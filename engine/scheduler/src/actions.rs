@@ -29,7 +29,7 @@ pub async fn perform(ctx: Arc<Context>, mut asked: mpsc::UnboundedReceiver<Actio
                 message,
                 subject,
             } => log(level, message, &subject),
-            // These belong to connections and to whoever waits for a retirement; the core loop and the core keep them.
+            // The core loop sees to connections; whoever waits for a retirement asks the core.
             Action::DropWorkerConnection(_)
             | Action::DropBrokenWorker { .. }
             | Action::DropBrokenClient { .. }
@@ -41,7 +41,7 @@ pub async fn perform(ctx: Arc<Context>, mut asked: mpsc::UnboundedReceiver<Actio
 /// Restarts a worker that has not been heard of for too long.
 async fn restart(ctx: &Context, worker: &str, nanny: &str) {
     let request = map! {"op" => "restart", "reply" => true, "close" => true};
-    if let Err(error) = ctx.pool.call(nanny, request).await {
+    if let Err(error) = ctx.pool.call_value(nanny, &request).await {
         warn!(worker, nanny, error = %error, "nanny did not restart a silent worker");
     }
 }

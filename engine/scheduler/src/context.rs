@@ -6,9 +6,12 @@ use crate::config::Config;
 use crate::core_loop::CoreHandle;
 use crate::graph::GraphHelpers;
 use crate::plugins::Plugins;
+use crate::streams::status::StatusFeed;
+use protocol::Value;
 use scheduler_core::Time;
 use std::sync::Arc;
 use tokio::sync::watch;
+use tracing::warn;
 use transport::Pool;
 
 pub struct Context {
@@ -20,6 +23,8 @@ pub struct Context {
     pub identity: Identity,
     /// Worker, nanny and scheduler plugins as clients registered them.
     pub plugins: Plugins,
+    /// Cluster managers that want to know who joins and leaves.
+    pub status_feed: StatusFeed,
     pub closing: watch::Sender<Option<Closing>>,
 }
 
@@ -41,6 +46,17 @@ pub struct Closing {
 }
 
 impl Context {
+    /// What is installed where graphs are opened, or nil where that is not known.
+    pub async fn versions(&self) -> Value {
+        match self.graphs.environment().await {
+            Ok(environment) => environment.versions.clone(),
+            Err(error) => {
+                warn!(error = %error, "versions of the graph helper are not known");
+                Value::Nil
+            }
+        }
+    }
+
     /// Asks the program to close; a second request changes nothing.
     pub fn close(&self, reason: impl Into<String>) {
         self.closing.send_if_modified(|closing| {

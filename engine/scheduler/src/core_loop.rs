@@ -13,6 +13,7 @@ use scheduler_core::{
 };
 use std::collections::HashMap;
 use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
 
 /// Everything that can happen to the core.
 pub enum Input {
@@ -204,12 +205,23 @@ impl CoreLoop {
     }
 
     fn act(&mut self, action: Action) {
-        if let Action::DropWorkerConnection(worker) = action {
+        match action {
             // Without its outbox the connection writes what is queued and closes.
-            self.workers.remove(&worker);
-        } else {
+            Action::DropWorkerConnection(worker) => drop(self.workers.remove(&worker)),
+            Action::DropBrokenWorker { worker, why } => {
+                warn!(reason = %why, "worker broke the protocol");
+                if let Some(outbox) = self.workers.remove(&worker) {
+                    outbox.hangup().ring();
+                }
+            }
+            Action::DropBrokenClient { client, why } => {
+                warn!(reason = %why, "client broke the protocol");
+                if let Some(outbox) = self.clients.remove(&client) {
+                    outbox.hangup().ring();
+                }
+            }
             // Nobody listens any more while the program closes.
-            let _closing = self.actions.send(action);
+            other => drop(self.actions.send(other)),
         }
     }
 }

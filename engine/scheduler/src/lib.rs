@@ -1,12 +1,64 @@
 //! The scheduler program: connections, RPC handlers and HTTP around the pure core.
 //!
 //! `core_loop` owns the core and is the only one who touches it. `server` accepts connections; `streams` carries the
-//! long-lived ones of clients and workers, `rpc` answers requests, `graph` opens graphs in helper processes.
+//! long-lived ones of clients and workers, `rpc` answers requests, `graph` opens graphs in helper processes, `http`
+//! shows what the core knows. `program` starts and ends it all.
 
+mod actions;
 pub mod args;
 mod clock;
 pub mod config;
 mod context;
 mod core_loop;
+mod encode;
+mod endpoints;
+mod files;
+mod graph;
+mod http;
+mod mismatch;
 mod outbox;
+mod plugins;
+mod program;
+mod registration;
 mod rpc;
+mod server;
+mod streams;
+
+pub use args::SchedulerArgs;
+use config::Config;
+use std::process::ExitCode;
+use tracing::error;
+
+/// Threads that carry connections; the core needs one of them at a time.
+const THREADS: usize = 2;
+
+/// Runs a scheduler with these flags until it is told to end. Everything it has to say goes to the log.
+pub fn main(args: &SchedulerArgs) -> ExitCode {
+    let settings = telemetry::Settings {
+        format: args.log_format,
+        filter: args.log.clone().unwrap_or_default(),
+    };
+    if let Err(failure) = telemetry::set_up(&settings) {
+        eprintln!("failed to {failure}");
+        return ExitCode::FAILURE;
+    }
+    match run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            error!("failed to {failure:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &SchedulerArgs) -> anyhow::Result<()> {
+    let config = Config::of_process(args)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .enable_all()
+        .build()?;
+    let outcome = runtime.block_on(program::run(config));
+    // Whatever still runs has had its time to end.
+    runtime.shutdown_background();
+    outcome
+}

@@ -4,12 +4,12 @@
 use crate::config::Config;
 use crate::context::{Context, Identity};
 use crate::core_loop::{CoreHandle, CoreLoop};
-use crate::graph::GraphHelpers;
+use crate::graph::{GraphHelpers, HelperOptions};
 use crate::plugins::Plugins;
 use crate::streams::status::StatusFeed;
-use crate::{actions, clock, files, http, server};
+use crate::{actions, clock, endpoints, files, http, server};
 use anyhow::Context as _;
-use scheduler_core::{Check, Scheduler};
+use scheduler_core::{Action, Check, Effects, Scheduler, ToWorker};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,7 +24,7 @@ const GOODBYE: Duration = Duration::from_millis(500);
 /// Runs a scheduler until it is told to end.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let config = Arc::new(config);
-    let listeners = listen(&config).await?;
+    let listeners = endpoints::listen(&config).await?;
     let http_listeners = http::bind(&config.http).await?;
     let core = Scheduler::new(config.core(), seed(), Check::Never, clock::now());
     let (core_loop, handle, asked) = CoreLoop::new(core);
@@ -49,17 +49,6 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn listen(config: &Config) -> anyhow::Result<Vec<Listener>> {
-    let mut listeners = Vec::new();
-    for binding in &config.bindings {
-        let listener = Listener::bind(&binding.endpoint(), &config.transport()?)
-            .await
-            .with_context(|| format!("listen for clients and workers on {binding}"))?;
-        listeners.push(listener);
-    }
-    Ok(listeners)
-}
-
 async fn context(
     config: &Arc<Config>,
     listeners: &[Listener],
@@ -68,7 +57,7 @@ async fn context(
 ) -> anyhow::Result<Arc<Context>> {
     let addresses: Vec<String> = match &config.contact_address {
         Some(address) => vec![protocol::address::normalize(address)],
-        None => listeners.iter().map(Listener::contact_address).collect(),
+        None => listeners.iter().map(|it| it.contact_address(None)).collect(),
     };
     let identity = Identity {
         id: format!("Scheduler-{}", random_uuid()),
@@ -78,8 +67,8 @@ async fn context(
     };
     Ok(Arc::new(Context {
         core,
-        pool: config.pool()?,
-        graphs: GraphHelpers::start(config.graph_options()),
+        pool: endpoints::pool(config)?,
+        graphs: GraphHelpers::start(helper_options(config)),
         config: Arc::clone(config),
         identity,
         plugins: Plugins::default(),
@@ -115,10 +104,7 @@ async fn wait_for_end(ctx: &Context) -> anyhow::Result<String> {
 
 /// Tells workers to close and waits a moment for them to have read it; clients see their connection end.
 async fn close(ctx: &Context, tasks: &mut JoinSet<()>) {
-    let told = ctx
-        .core
-        .call(|core, now, effects| core.close_workers("scheduler-close", now, effects))
-        .await;
+    let told = ctx.core.call(|core, _, effects| tell_workers(core, effects)).await;
     if told.is_err() {
         warn!("the core ended before the scheduler closed");
     }
@@ -129,8 +115,29 @@ async fn close(ctx: &Context, tasks: &mut JoinSet<()>) {
     };
     // A worker that does not go is left to its own devices: its connection ends with this process.
     let _late = tokio::time::timeout(GOODBYE, all_gone).await;
-    ctx.graphs.close().await;
     tasks.shutdown().await;
+}
+
+/// A worker that is told to close takes its nanny with it.
+fn tell_workers(core: &Scheduler, effects: &mut Effects) {
+    for address in core.worker_addresses() {
+        if let Some(worker) = core.worker_at(&address) {
+            let reason = Arc::from("scheduler-close");
+            effects.worker(worker, ToWorker::Close { reason });
+            effects.worker(worker, ToWorker::CloseStream);
+            effects.action(Action::DropWorkerConnection(worker));
+        }
+    }
+}
+
+fn helper_options(config: &Config) -> HelperOptions {
+    let defaults = HelperOptions::default();
+    HelperOptions {
+        python: config.python.clone().unwrap_or(defaults.python),
+        preload: config.preload.clone(),
+        preload_argv: config.preload_argv.clone(),
+        ..defaults
+    }
 }
 
 /// Differs from run to run; everything the core draws by chance follows from it.

@@ -1,6 +1,5 @@
 //! What a worker says when it registers: from a request's fields to the core's type, with the address resolved.
 
-use crate::context::Context;
 use crate::mismatch;
 use contract::distributed;
 use protocol::{Address, Text, Value};
@@ -8,12 +7,12 @@ use scheduler_core::{Registration, WorkerStatus};
 use std::sync::Arc;
 
 /// Reads the fields of `register-worker`. The error is what the worker is told.
-pub async fn parse(ctx: &Context, request: &Value) -> Result<Registration, String> {
+pub async fn parse(request: &Value) -> Result<Registration, String> {
     let versions = field(request, "versions");
     if let Some(refusal) = mismatch::refusal(&versions, distributed::SUPPORTED) {
         return Err(refusal);
     }
-    let address = resolve(ctx, &text(request, "address")?).await?;
+    let address = resolve(&text(request, "address")?).await?;
     let status = text(request, "status")?;
     Ok(Registration {
         host: Arc::from(protocol::address::host_of(&address)),
@@ -38,16 +37,16 @@ pub async fn parse(ctx: &Context, request: &Value) -> Result<Registration, Strin
 }
 
 /// The address with scheme and with an IP for a host name, as every other message will name this worker.
-async fn resolve(ctx: &Context, address: &str) -> Result<String, String> {
+async fn resolve(address: &str) -> Result<String, String> {
     let normal = protocol::address::normalize(address);
     let parsed = Address::parse(&normal).map_err(|error| format!("register-worker: {error}"))?;
-    let resolved = ctx
-        .pool
-        .resolver()
-        .resolve_ip(&parsed.host)
+    let addresses = transport::resolve(&parsed.host)
         .await
-        .map_err(|error| format!("register-worker: resolve {}: {error}", parsed.host))?;
-    Ok(Address::new(parsed.scheme, resolved.to_string(), parsed.port).to_string())
+        .map_err(|error| format!("register-worker: {error}"))?;
+    let ip = addresses
+        .first()
+        .ok_or_else(|| format!("register-worker: {} has no address", parsed.host))?;
+    Ok(Address::new(parsed.scheme, ip.to_string(), parsed.port).to_string())
 }
 
 /// Abstract resources as a worker names them.

@@ -1,53 +1,43 @@
 //! Accepts connections and hands each request to its place: a stream, a nanny's registration, or an RPC handler.
 
 use crate::context::Context;
-use crate::rpc::{self, RpcError};
+use crate::rpc;
 use crate::streams;
-use protocol::messages::{Request, error_reply, pickled_error_reply};
-use protocol::{Value, decode_message, encode_value, map};
+use protocol::messages::Request;
+use protocol::{Value, decode_message, map};
 use std::sync::Arc;
-use std::time::Duration;
-use tracing::{debug, warn};
-use transport::{Connection, Listener, Reader, TransportError, Writer};
-
-/// How long to wait before accepting again when that failed, for instance for want of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+use tracing::debug;
+use transport::{Connection, FrameReader, FrameWriter, Listener, RecvError};
 
 /// Accepts until the task is dropped.
 pub async fn accept(ctx: Arc<Context>, listener: Listener) {
     loop {
-        match listener.accept().await {
-            Ok(incoming) => {
-                let ctx = Arc::clone(&ctx);
-                tokio::spawn(async move {
-                    match incoming.handshake().await {
-                        Ok(connection) => serve(&ctx, connection).await,
-                        Err(error) => debug!(error = %error, "handshake failed"),
-                    }
-                });
+        let incoming = listener.accept().await;
+        let ctx = Arc::clone(&ctx);
+        tokio::spawn(async move {
+            match incoming.establish().await {
+                Ok(connection) => serve(&ctx, connection).await,
+                Err(error) => debug!(error = %error, "handshake failed"),
             }
-            Err(error) => {
-                warn!(error = %error, "accept failed");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+        });
     }
 }
 
 /// Answers the requests of one connection until it ends or becomes a stream.
 async fn serve(ctx: &Arc<Context>, connection: Connection) {
-    let peer = connection.peer().to_string();
-    let (mut reader, mut writer) = connection.split();
+    let (mut reader, mut writer, peer) = connection.split();
     if let Err(error) = answer(ctx, &mut reader, &mut writer).await {
-        debug!(peer, error = %error, "connection dropped");
+        debug!(peer = ?peer, error = %error, "connection dropped");
     }
 }
 
 /// Why a connection was dropped.
 #[derive(Debug, thiserror::Error)]
 enum ConnectionError {
-    #[error("read or write")]
-    Transport(#[from] TransportError),
+    #[error("read")]
+    Read(#[from] RecvError),
+    #[error("write")]
+    Write(#[from] std::io::Error),
     #[error("message not understood")]
     Decode(#[from] protocol::DecodeError),
     #[error("request not understood")]
@@ -58,14 +48,12 @@ enum ConnectionError {
 
 async fn answer(
     ctx: &Arc<Context>,
-    reader: &mut Reader,
-    writer: &mut Writer,
+    reader: &mut FrameReader,
+    writer: &mut FrameWriter,
 ) -> Result<(), ConnectionError> {
     loop {
-        let frames = match reader.recv().await {
-            Ok(frames) => frames,
-            Err(error) if error.is_closed() => return Ok(()),
-            Err(error) => return Err(error.into()),
+        let Some(frames) = reader.recv().await? else {
+            return Ok(());
         };
         let message = decode_message(&frames)?;
         // A late acknowledgement of an earlier reply asks for nothing.
@@ -96,7 +84,7 @@ async fn answer(
             }
             "close" => {
                 if request.reply {
-                    writer.send(encode_value(&Value::text("OK"))).await?;
+                    writer.send_value(&Value::text("OK")).await?;
                 }
                 return Ok(());
             }
@@ -105,10 +93,13 @@ async fn answer(
         let (wants_reply, closes) = (request.reply, request.close);
         let reply = match rpc::handle(ctx, &operation, request.arguments).await {
             Ok(reply) => reply,
-            Err(error) => failure(&operation, error),
+            Err(error) => {
+                debug!(operation, error = %error, "request failed");
+                error.message("uncaught-error")
+            }
         };
         if wants_reply {
-            writer.send(encode_value(&reply)).await?;
+            writer.send_value(&reply).await?;
         }
         if closes {
             return Ok(());
@@ -119,32 +110,12 @@ async fn answer(
 /// A nanny asks for its plugins and says afterwards how that went.
 async fn register_nanny(
     ctx: &Context,
-    reader: &mut Reader,
-    writer: &mut Writer,
+    reader: &mut FrameReader,
+    writer: &mut FrameWriter,
 ) -> Result<(), ConnectionError> {
     let _starting = ctx.plugins.nanny_starts();
     let reply = map! {"status" => "OK", "nanny-plugins" => ctx.plugins.for_nannies()};
-    writer.send(encode_value(&reply)).await?;
-    let confirmation = reader.recv().await?;
-    debug!(bytes = confirmation.total_len(), "nanny registered");
+    writer.send_value(&reply).await?;
+    reader.recv().await?;
     Ok(())
-}
-
-/// The reply that makes the caller raise.
-fn failure(operation: &str, error: RpcError) -> Value {
-    debug!(operation, error = %error, "request failed");
-    match error {
-        RpcError::Exception {
-            module,
-            class,
-            message,
-        } => {
-            let pickle = protocol::pickle::exception(module, class, &[Value::from(message.as_str())]);
-            pickled_error_reply(&pickle.into(), &message)
-        }
-        RpcError::Pickled {
-            exception, text, ..
-        } => pickled_error_reply(&exception, &text),
-        RpcError::Stopped(stopped) => error_reply(&stopped.to_string()),
-    }
 }

@@ -1,23 +1,27 @@
 //! A client's stream. Graphs are opened in helper processes while the stream goes on being read; what follows a graph
 //! waits for it, because the client relies on the order of its own messages. Nobody else waits.
 
-use super::{StreamEnd, next, run};
+use super::{StreamEnd, run};
 use crate::context::Context;
 use crate::core_loop::{AddClient, Input, Stopped};
-use crate::graph::{GraphError, GraphRequest};
+use crate::config::units::parse_timedelta;
+use crate::graph::GraphError;
 use crate::{mismatch, outbox};
 use contract::distributed;
-use protocol::messages::{FromClient, decode_client_batch};
+use protocol::messages::{FromClient, UpdateGraph, decode_client_batch};
 use protocol::{Key, Value, map};
-use scheduler_core::{ClientId, Graph, TaskError, ToClient};
+use scheduler_core::{ClientId, Graph, ToClient};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
-use transport::{Reader, Writer};
+use transport::{FrameReader, FrameWriter};
 
 /// How many batches and graphs of one client may wait for a graph before its socket is read no further.
 const WAITING_ITEMS: usize = 4096;
+
+/// What may wait for a client that does not read, in bytes.
+const OUTBOX_BYTES: usize = 256 << 20;
 
 /// What a client's stream brought, in order.
 enum Item {
@@ -29,7 +33,7 @@ enum Item {
 }
 
 /// Registers the client and carries its stream until it ends. `request` holds the fields of `register-client`.
-pub async fn serve(ctx: &Arc<Context>, request: Value, reader: &mut Reader, writer: &mut Writer) {
+pub async fn serve(ctx: &Arc<Context>, request: Value, reader: &mut FrameReader, writer: &mut FrameWriter) {
     let Some(id) = request.get("client").and_then(Value::as_str) else {
         warn!("client without an id refused");
         return;
@@ -41,17 +45,17 @@ pub async fn serve(ctx: &Arc<Context>, request: Value, reader: &mut Reader, writ
         let start = map! {"op" => "stream-start", "warning" => "", "error" => refusal};
         // A client that is gone already needs no refusal.
         let _gone = writer
-            .send(protocol::encode_value(&Value::Array(vec![start])))
+            .send_value(&Value::Array(vec![start]))
             .await;
         return;
     }
-    let (outbox, inbox) = outbox::channel(ctx.config.client_outbox_bytes);
+    let (outbox, inbox) = outbox::channel(OUTBOX_BYTES);
     let Ok(client) = add(ctx, &id, versions.detached(), outbox).await else {
         return;
     };
     info!(client = %id, "client connected");
     let end = match welcome(ctx, &versions, writer).await {
-        Ok(()) => run(inbox, writer, read(ctx, client, reader)).await,
+        Ok(()) => run(inbox, writer, read(ctx, &id, client, reader)).await,
         Err(end) => end,
     };
     info!(client = %id, reason = %end, "client disconnected");
@@ -77,16 +81,16 @@ async fn add(
 }
 
 /// The first batch: exactly one message, before anything else.
-async fn welcome(ctx: &Context, versions: &Value, writer: &mut Writer) -> Result<(), StreamEnd> {
+async fn welcome(ctx: &Context, versions: &Value, writer: &mut FrameWriter) -> Result<(), StreamEnd> {
     let workers = ctx.core.call(|core, _, _| core.worker_versions()).await?;
-    let ours = ctx.graphs.versions().await;
+    let ours = ctx.versions().await;
     let start = map! {
         "op" => "stream-start",
         "warning" => mismatch::warning(&ours, &workers, versions, "Client"),
         "error" => "",
     };
     writer
-        .send(protocol::encode_value(&Value::Array(vec![start])))
+        .send_value(&Value::Array(vec![start]))
         .await?;
     Ok(())
 }
@@ -94,12 +98,13 @@ async fn welcome(ctx: &Context, versions: &Value, writer: &mut Writer) -> Result
 /// Reads the stream to its end and lets everything that came before the end take effect.
 async fn read(
     ctx: &Arc<Context>,
+    id: &Arc<str>,
     client: ClientId,
-    reader: &mut Reader,
+    reader: &mut FrameReader,
 ) -> Result<StreamEnd, StreamEnd> {
     let (items, waiting) = mpsc::channel(WAITING_ITEMS);
     let receive = async {
-        let end = receive(ctx, client, reader, &items).await;
+        let end = receive(ctx, id, reader, &items).await;
         // The applying side ends when nothing can come any more.
         drop(items);
         end
@@ -111,22 +116,19 @@ async fn read(
 
 async fn receive(
     ctx: &Arc<Context>,
-    client: ClientId,
-    reader: &mut Reader,
+    id: &Arc<str>,
+    reader: &mut FrameReader,
     items: &mpsc::Sender<Item>,
 ) -> Result<StreamEnd, StreamEnd> {
-    while let Some(frames) = next(reader).await? {
+    while let Some(frames) = reader.recv().await? {
         let mut messages = Vec::new();
         let mut closes = false;
         for message in decode_client_batch(&frames)? {
             match message {
                 FromClient::UpdateGraph(update) => {
                     push(items, Item::Messages(std::mem::take(&mut messages))).await?;
-                    let request = GraphRequest::new(client, *update);
-                    let keys = request.keys().to_vec();
-                    let ctx = Arc::clone(ctx);
-                    let graph =
-                        tokio::spawn(async move { ctx.graphs.materialize(request).await });
+                    let keys = update.keys.clone();
+                    let graph = tokio::spawn(open(Arc::clone(ctx), Arc::clone(id), update));
                     push(items, Item::Graph { keys, graph }).await?;
                 }
                 FromClient::CloseStream => closes = true,
@@ -139,6 +141,28 @@ async fn receive(
         }
     }
     Ok(StreamEnd::Closed)
+}
+
+/// Opens a graph and adds what its message says about when it runs.
+async fn open(
+    ctx: Arc<Context>,
+    client: Arc<str>,
+    update: Box<UpdateGraph>,
+) -> Result<Graph, GraphError> {
+    let mut graph = ctx.graphs.materialize(&client, &update).await?;
+    graph.fifo_timeout_ns = match &update.fifo_timeout {
+        Value::Str(text) => {
+            let text = text.to_string_lossy();
+            let seconds = parse_timedelta(&text).map_err(|error| {
+                GraphError::builtin("ValueError", &format!("fifo_timeout {text:?}: {error}"))
+            })?;
+            (seconds * 1e9) as u64
+        }
+        other => (other.as_f64().unwrap_or(0.0) * 1e9) as u64,
+    };
+    graph.code = update.code.detached();
+    graph.span_metadata = update.span_metadata.detached();
+    Ok(graph)
 }
 
 async fn push(items: &mpsc::Sender<Item>, item: Item) -> Result<(), StreamEnd> {
@@ -162,10 +186,13 @@ async fn apply(
             Item::Messages(messages) => Input::ClientMessages(client, messages),
             Item::Graph { keys, graph } => match graph.await {
                 Ok(Ok(graph)) => Input::Graph(client, Box::new(graph)),
-                Ok(Err(error)) => Input::GraphFailed(client, keys, Box::new(error.into())),
+                Ok(Err(error)) => {
+                    Input::GraphFailed(client, keys, Box::new(error.to_task_error()))
+                }
                 Err(panicked) => {
                     let text = format!("the scheduler failed to open this graph: {panicked}");
-                    Input::GraphFailed(client, keys, Box::new(TaskError::from_text(&text)))
+                    let error = GraphError::runtime(&text).to_task_error();
+                    Input::GraphFailed(client, keys, Box::new(error))
                 }
             },
         };

@@ -9,7 +9,7 @@ pub mod worker;
 
 use crate::encode::{self, Encode};
 use crate::outbox::{Inbox, Weight};
-use transport::{Reader, TransportError, Writer};
+use transport::{FrameReader, FrameWriter, RecvError};
 
 /// Why a stream ended, for the log.
 #[derive(Debug, thiserror::Error)]
@@ -20,8 +20,10 @@ pub enum StreamEnd {
     ByUs,
     #[error("the peer did not read what was sent to it")]
     SlowConsumer,
-    #[error("read or write")]
-    Transport(#[from] TransportError),
+    #[error("read")]
+    Read(#[from] RecvError),
+    #[error("write")]
+    Write(#[from] std::io::Error),
     #[error("message not understood")]
     Decode(#[from] protocol::DecodeError),
     #[error(transparent)]
@@ -31,10 +33,10 @@ pub enum StreamEnd {
 /// Writes what the core says, one message per batch, until the core lets go of its end.
 async fn write_batches<M: Encode + Weight>(
     mut inbox: Inbox<M>,
-    writer: &mut Writer,
+    writer: &mut FrameWriter,
 ) -> Result<StreamEnd, StreamEnd> {
     while let Some(batch) = inbox.recv().await {
-        writer.send(encode::batch(&batch)).await?;
+        writer.send(&encode::batch(&batch)).await?;
         inbox.written(batch.iter().map(Weight::weight).sum());
     }
     Ok(StreamEnd::ByUs)
@@ -43,7 +45,7 @@ async fn write_batches<M: Encode + Weight>(
 /// Runs both directions of a stream until one ends.
 async fn run<M: Encode + Weight>(
     inbox: Inbox<M>,
-    writer: &mut Writer,
+    writer: &mut FrameWriter,
     read: impl Future<Output = Result<StreamEnd, StreamEnd>>,
 ) -> StreamEnd {
     let hangup = inbox.hangup();
@@ -54,14 +56,5 @@ async fn run<M: Encode + Weight>(
     };
     match outcome {
         Ok(end) | Err(end) => end,
-    }
-}
-
-/// The next message of a stream, `None` at its end.
-async fn next(reader: &mut Reader) -> Result<Option<protocol::Frames>, StreamEnd> {
-    match reader.recv().await {
-        Ok(frames) => Ok(Some(frames)),
-        Err(error) if error.is_closed() => Ok(None),
-        Err(error) => Err(error.into()),
     }
 }

@@ -1,9 +1,9 @@
 //! Observers of workers: cluster managers subscribe and are told who joins and who leaves.
 
-use protocol::{Value, array, encode_value};
+use protocol::{Value, array};
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::mpsc;
-use transport::{Reader, Writer};
+use transport::{FrameReader, FrameWriter};
 
 /// Everybody who subscribed to worker status.
 #[derive(Default)]
@@ -30,17 +30,17 @@ impl StatusFeed {
 pub async fn serve(
     identity: Value,
     mut events: mpsc::UnboundedReceiver<Value>,
-    reader: &mut Reader,
-    writer: &mut Writer,
+    reader: &mut FrameReader,
+    writer: &mut FrameWriter,
 ) {
-    if writer.send(encode_value(&identity)).await.is_err() {
+    if writer.send_value(&identity).await.is_err() {
         return;
     }
     loop {
         tokio::select! {
             event = events.recv() => {
                 let Some(event) = event else { return };
-                if writer.send(encode_value(&array![event])).await.is_err() {
+                if writer.send_value(&array![event]).await.is_err() {
                     return;
                 }
             }

@@ -1,6 +1,6 @@
 //! A worker's stream: it registers, then reports and is told what to do until either side ends.
 
-use super::{StreamEnd, next, run};
+use super::{StreamEnd, run};
 use crate::context::Context;
 use crate::core_loop::{AddWorker, Input};
 use crate::{clock, mismatch, outbox, registration};
@@ -10,16 +10,19 @@ use scheduler_core::{Refusal, Registration, WorkerId};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
-use transport::{Reader, Writer};
+use transport::{FrameReader, FrameWriter};
+
+/// What may wait for a worker that does not read, in bytes.
+const OUTBOX_BYTES: usize = 1 << 30;
 
 /// Registers the worker and carries its stream until it ends. `request` holds the fields of `register-worker`.
-pub async fn serve(ctx: &Arc<Context>, request: Value, reader: &mut Reader, writer: &mut Writer) {
-    let registration = match registration::parse(ctx, &request).await {
+pub async fn serve(ctx: &Arc<Context>, request: Value, reader: &mut FrameReader, writer: &mut FrameWriter) {
+    let registration = match registration::parse(&request).await {
         Ok(registration) => registration,
         Err(message) => return refuse(&message, writer).await,
     };
     let (address, name) = (Arc::clone(&registration.address), registration.name.clone());
-    let (outbox, inbox) = outbox::channel(ctx.config.worker_outbox_bytes);
+    let (outbox, inbox) = outbox::channel(OUTBOX_BYTES);
     let versions = registration.versions.clone();
     let server_id = Arc::clone(&registration.server_id);
     let worker = match add(ctx, registration, outbox).await {
@@ -58,7 +61,7 @@ async fn add(
         .map_err(|refusal: Refusal| refusal.to_string())
 }
 
-async fn refuse(message: &str, writer: &mut Writer) {
+async fn refuse(message: &str, writer: &mut FrameWriter) {
     warn!(reason = message, "worker refused");
     let reply = map! {
         "status" => "error",
@@ -66,7 +69,7 @@ async fn refuse(message: &str, writer: &mut Writer) {
         "time" => clock::seconds(clock::now()),
     };
     // A worker that is gone already needs no refusal.
-    let _gone = writer.send(protocol::encode_value(&reply)).await;
+    let _gone = writer.send_value(&reply).await;
 }
 
 /// The reply to a registration; everything else on this stream comes after it.
@@ -74,13 +77,13 @@ async fn welcome(
     ctx: &Context,
     versions: &Value,
     server_id: &str,
-    writer: &mut Writer,
+    writer: &mut FrameWriter,
 ) -> Result<(), StreamEnd> {
     let (interval, others) = ctx
         .core
         .call(|core, _, _| (core.heartbeat_interval(), core.worker_versions()))
         .await?;
-    let ours = ctx.graphs.versions().await;
+    let ours = ctx.versions().await;
     let reply = map! {
         "status" => "OK",
         "time" => clock::seconds(clock::now()),
@@ -89,16 +92,16 @@ async fn welcome(
         "warning" => mismatch::warning(&ours, &others, versions, server_id),
         "error" => "",
     };
-    writer.send(protocol::encode_value(&reply)).await?;
+    writer.send_value(&reply).await?;
     Ok(())
 }
 
 async fn read(
     ctx: &Context,
     worker: WorkerId,
-    reader: &mut Reader,
+    reader: &mut FrameReader,
 ) -> Result<StreamEnd, StreamEnd> {
-    while let Some(frames) = next(reader).await? {
+    while let Some(frames) = reader.recv().await? {
         let messages = decode_worker_batch(&frames)?;
         let closes = messages
             .iter()
