@@ -4,10 +4,12 @@
 //! Events have a constant message and their values as fields:
 //! `info!(task = %key, worker = %address, "task started")`.
 
+pub mod recent;
 pub mod vocabulary;
 
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 /// Shape of a log line.
@@ -63,17 +65,38 @@ pub fn set_up(settings: &Settings) -> Result<(), SetupError> {
         filter: filter.to_owned(),
         source,
     })?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry()
+        .with(filter)
+        .with(recent::Recorder);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     match settings.format {
-        Format::Text => builder
-            .with_ansi(std::io::stderr().is_terminal())
-            .finish()
-            .try_init()?,
-        Format::Json => builder.json().flatten_event(true).finish().try_init()?,
+        Format::Text => {
+            let lines = lines.with_ansi(std::io::stderr().is_terminal());
+            registry.with(lines).try_init()?;
+        }
+        Format::Json => registry.with(lines.json().flatten_event(true)).try_init()?,
     }
     Ok(())
+}
+
+/// [`set_up`] for a `main`: a filter that cannot be read is told to the log and `info` used instead.
+pub fn init(filter: Option<&str>, format: Format) {
+    let settings = Settings {
+        format,
+        filter: filter.unwrap_or_default().to_owned(),
+    };
+    let Err(error) = set_up(&settings) else {
+        return;
+    };
+    if matches!(error, SetupError::Filter { .. })
+        && set_up(&Settings {
+            format,
+            ..Settings::default()
+        })
+        .is_ok()
+    {
+        tracing::warn!(error = %error, "log filter ignored");
+    }
 }
 
 #[cfg(test)]
