@@ -1,0 +1,71 @@
+//! Metadata: a tree of values that users and cluster managers keep in the scheduler.
+
+use super::RpcError;
+use super::fields::Fields;
+use crate::context::Context;
+use protocol::{Key, Value};
+use std::sync::Arc;
+
+pub async fn get_metadata(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
+    let path = path(&mut fields)?;
+    // Null is a default like any other; what clients send when they want none is an enum's member.
+    let default = fields.take_any("default").filter(|value| !is_no_default(value));
+    let found = ctx.core.call(move |core, _, _| core.metadata(&path)).await?;
+    match (found, default) {
+        (Ok(value), _) | (Err(_), Some(value)) => Ok(value),
+        (Err(missing), None) => Err(RpcError::key_error(missing.to_string())),
+    }
+}
+
+pub async fn set_metadata(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
+    let path = path(&mut fields)?;
+    let value = fields.take_any("value").unwrap_or_default();
+    if path.is_empty() {
+        return Err(RpcError::builtin("IndexError", "set_metadata needs at least one key"));
+    }
+    ctx.core
+        .call(move |core, _, _| core.set_metadata(&path, value))
+        .await?;
+    Ok(Value::Nil)
+}
+
+/// A list of keys, or a single one.
+fn path(fields: &mut Fields) -> Result<Vec<Key>, RpcError> {
+    let keys = fields.required("keys")?;
+    let path = match &keys {
+        Value::Array(_) | Value::Set(_) => keys.as_keys().ok(),
+        single => single.as_key().map(|key| vec![key]),
+    };
+    path.ok_or_else(|| fields.wrong("keys", "a list of keys", &keys))
+}
+
+/// `dask.typing.no_default`, in any release that has it.
+fn is_no_default(value: &Value) -> bool {
+    matches!(value, Value::Enum(member) if member.member == "no_default")
+        || value.is_str("__no_default__")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::{EnumMember, Text, array, map};
+
+    #[test]
+    fn a_path_is_a_list_of_keys_or_one_key() {
+        let read = |keys: Value| path(&mut Fields::new("get_metadata", map! {"keys" => keys}));
+        assert_eq!(read(array!["a", 1]).unwrap(), [Key::str("a"), Key::int(1)]);
+        assert_eq!(read(Value::from("a")).unwrap(), [Key::str("a")]);
+        assert!(read(map! {}).is_err());
+    }
+
+    #[test]
+    fn the_sentinel_for_no_default_is_told_from_null() {
+        let sentinel = EnumMember {
+            module: Text::from_static("dask.typing"),
+            class: Text::from_static("_NoDefault"),
+            member: Text::from_static("no_default"),
+        };
+        assert!(is_no_default(&Value::Enum(Box::new(sentinel))));
+        assert!(!is_no_default(&Value::Nil));
+    }
+}
