@@ -1,0 +1,138 @@
+//! Running other programs: what is run is shown, what is missing is named.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// A program with its arguments, run at the root of the repository.
+pub struct Run {
+    command: Command,
+    shown: String,
+}
+
+impl Run {
+    pub fn new(program: impl AsRef<OsStr>) -> Self {
+        let mut command = Command::new(&program);
+        command.current_dir(root());
+        Self {
+            command,
+            shown: program.as_ref().to_string_lossy().into_owned(),
+        }
+    }
+
+    /// Cargo, as whoever called us uses it.
+    pub fn cargo() -> Self {
+        let mut run = Self::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        run.shown = "cargo".to_owned();
+        run
+    }
+
+    pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.shown.push(' ');
+        self.shown.push_str(&argument.as_ref().to_string_lossy());
+        self.command.arg(argument);
+        self
+    }
+
+    pub fn args(self, arguments: &[&str]) -> Self {
+        arguments
+            .iter()
+            .fold(self, |run, argument| run.arg(argument))
+    }
+
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Runs it with our own output; fails where it fails.
+    pub fn run(mut self) -> Result<()> {
+        self.show();
+        let status = self.command.status().with_context(|| self.missing())?;
+        self.judge(status)
+    }
+
+    /// Runs it in silence; what it printed is shown only where it fails.
+    pub fn run_quietly(mut self) -> Result<()> {
+        let output = self.command.output().with_context(|| self.missing())?;
+        if !output.status.success() {
+            io::stderr().write_all(&output.stdout)?;
+            io::stderr().write_all(&output.stderr)?;
+        }
+        self.judge(output.status)
+    }
+
+    /// Runs it and takes what it printed.
+    pub fn read(mut self) -> Result<String> {
+        let output = self
+            .command
+            .stderr(Stdio::inherit())
+            .output()
+            .with_context(|| self.missing())?;
+        self.judge(output.status)?;
+        String::from_utf8(output.stdout).with_context(|| format!("read the output of {self}"))
+    }
+
+    /// Runs it with our own output and shows each line of it to `see`. The verdict is returned, not judged.
+    pub fn run_seeing(mut self, mut see: impl FnMut(&str)) -> Result<ExitStatus> {
+        self.show();
+        let mut child = self
+            .command
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| self.missing())?;
+        let output = child
+            .stdout
+            .take()
+            .expect("the output was asked for as a pipe");
+        for line in BufReader::new(output).split(b'\n') {
+            let line = line.with_context(|| format!("read the output of {self}"))?;
+            let line = String::from_utf8_lossy(&line);
+            println!("{line}");
+            see(&line);
+        }
+        child.wait().with_context(|| format!("wait for {self}"))
+    }
+
+    fn show(&self) {
+        println!("    $ {self}");
+    }
+
+    fn judge(&self, status: ExitStatus) -> Result<()> {
+        if status.success() {
+            return Ok(());
+        }
+        bail!("{self}: {status}")
+    }
+
+    fn missing(&self) -> String {
+        format!("start {self}: is it installed and on PATH?")
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+/// The root of the repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("this crate lies one directory below the root")
+        .to_owned()
+}
+
+/// The directory release programs are built into.
+pub fn release_directory() -> Result<PathBuf> {
+    let target = match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(target) => root().join(target),
+        None => root().join("target"),
+    };
+    Ok(target.join("release"))
+}

@@ -1,0 +1,166 @@
+//! The gate: which steps `test` and `check` consist of, in which order.
+//!
+//! Invariant: `test` runs everything `check` does, so that passing it means passing all there is.
+
+use anyhow::{Context, Result, bail};
+
+use crate::check;
+use crate::command::{Run, release_directory, root};
+use crate::generate;
+use crate::python;
+use crate::report::{Outcome, Report};
+use crate::tally::Tally;
+
+/// The newest supported release of distributed, which most tests run against.
+pub const CURRENT_REQUIREMENTS: &str = "tests/compat/requirements.txt";
+/// The oldest supported release.
+const OLDEST_REQUIREMENTS: &str = "tests/compat/requirements-oldest.txt";
+
+/// One step, and the steps without which it cannot succeed.
+struct Step {
+    name: &'static str,
+    needs: &'static [&'static str],
+    run: fn() -> Result<Outcome>,
+}
+
+const fn step(name: &'static str, run: fn() -> Result<Outcome>) -> Step {
+    Step {
+        name,
+        needs: &[],
+        run,
+    }
+}
+
+const fn after(
+    needs: &'static [&'static str],
+    name: &'static str,
+    run: fn() -> Result<Outcome>,
+) -> Step {
+    Step { name, needs, run }
+}
+
+const CHECKS: [Step; 5] = [
+    step("format", || passed(check::format_is_kept())),
+    step("lints", || passed(check::lints())),
+    step("dependencies", || passed(check::dependencies())),
+    step("generated files", || passed(generate::run(true))),
+    step("documentation", || passed(check::documentation())),
+];
+
+/// Part of the Rust tests too, so that `test` has no step for them.
+const ARROWS: Step = step("arrows", || passed(check::arrows()));
+
+const BINARIES: &str = "release binaries";
+const ENVIRONMENTS: &str = "python environments";
+
+const TESTS: [Step; 6] = [
+    step(BINARIES, || passed(build())),
+    step(ENVIRONMENTS, environments),
+    after(&[ENVIRONMENTS], "rust tests", rust_tests),
+    after(&[BINARIES], "simulation", simulation),
+    after(&[BINARIES, ENVIRONMENTS], "compatibility", || {
+        compatibility(CURRENT_REQUIREMENTS, &[])
+    }),
+    after(&[BINARIES, ENVIRONMENTS], "oldest release", oldest_release),
+];
+
+/// Runs the checks.
+pub fn check() -> Result<bool> {
+    let mut report = Report::default();
+    for step in CHECKS.iter().chain([&ARROWS]) {
+        report.step(step.name, step.needs, step.run);
+    }
+    Ok(report.finish())
+}
+
+/// Runs the checks and the tests, or those whose names contain one of the words and what they need.
+pub fn test(only: &[String], list: bool) -> Result<bool> {
+    let wanted =
+        |step: &Step| only.is_empty() || only.iter().any(|word| step.name.contains(word.as_str()));
+    let all: Vec<_> = TESTS.iter().chain(&CHECKS).collect();
+    let needed: Vec<_> = all
+        .iter()
+        .filter(|step| wanted(step))
+        .flat_map(|step| step.needs)
+        .collect();
+    let steps: Vec<_> = all
+        .into_iter()
+        .filter(|step| wanted(step) || needed.contains(&&step.name))
+        .collect();
+    if steps.is_empty() {
+        bail!("find a step named like {only:?}: `cargo xtask test --list` shows them");
+    }
+    if list {
+        steps.iter().for_each(|step| println!("{}", step.name));
+        return Ok(true);
+    }
+    let mut report = Report::default();
+    for step in steps {
+        report.step(step.name, step.needs, step.run);
+    }
+    Ok(report.finish())
+}
+
+fn passed(result: Result<()>) -> Result<Outcome> {
+    result.map(|()| Outcome::Passed)
+}
+
+fn build() -> Result<()> {
+    Run::cargo()
+        .args(&["build", "--release", "--workspace", "--bins"])
+        .run()
+}
+
+fn environments() -> Result<Outcome> {
+    for requirements in [CURRENT_REQUIREMENTS, OLDEST_REQUIREMENTS] {
+        let python = python::environment(requirements)?;
+        println!("    {requirements}: {}", python.display());
+    }
+    Ok(Outcome::Passed)
+}
+
+fn rust_tests() -> Result<Outcome> {
+    let run = Run::cargo()
+        .args(&["test", "--release", "--workspace", "--no-fail-fast"])
+        .env("DASKJOB_BIN", release_directory()?.join("daskjob"))
+        .env(
+            contract::environment::PYTHON,
+            python::environment(CURRENT_REQUIREMENTS)?,
+        );
+    counted(run)
+}
+
+fn simulation() -> Result<Outcome> {
+    counted(Run::new(release_directory()?.join("simulation")).args(&["--seeds", "10000"]))
+}
+
+/// The compatibility suite, unmodified Dask against both schedulers.
+fn compatibility(requirements: &str, arguments: &[&str]) -> Result<Outcome> {
+    let program = release_directory()?.join("daskjob");
+    if !program.exists() {
+        bail!("test {}: it was not built", program.display());
+    }
+    let python = python::environment(requirements).context("set up the compatibility suite")?;
+    let run = Run::new(&python)
+        .args(&["-m", "pytest", "tests/compat", "--color=auto", "-ra"])
+        .args(arguments)
+        .env("DASKJOB_BIN", program)
+        .env(contract::environment::PYTHON, &python)
+        .env("DASKJOB_REPOSITORY", root());
+    counted(run)
+}
+
+fn oldest_release() -> Result<Outcome> {
+    compatibility(OLDEST_REQUIREMENTS, &["-m", "smoke"])
+}
+
+/// Runs tests and counts them. A run that failed without a failing test (it did not even start) is a failure.
+fn counted(run: Run) -> Result<Outcome> {
+    let shown = run.to_string();
+    let mut tally = Tally::default();
+    let status = run.run_seeing(|line| tally.see(line))?;
+    if !status.success() && tally.failed == 0 {
+        bail!("{shown}: {status}");
+    }
+    Ok(Outcome::Counted(tally))
+}
