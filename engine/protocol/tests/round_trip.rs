@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use protocol::messages::{FromWorker, decode_worker_batch};
-use protocol::{FrameDecoder, Key, Limits, MessageWriter, Payload, Value, array, decode_message, frames, map, snippet};
+use protocol::{
+    FrameDecoder, Key, Limits, MessageWriter, Payload, Value, array, decode_message, frames, map,
+    snippet,
+};
 
 #[test]
 fn message_survives_the_stream_in_any_pieces() {
@@ -26,7 +29,11 @@ fn message_survives_the_stream_in_any_pieces() {
                 received.push(frames);
             }
         }
-        assert_eq!(received, [frames.clone(), frames.clone()], "in steps of {step}");
+        assert_eq!(
+            received,
+            [frames.clone(), frames.clone()],
+            "in steps of {step}"
+        );
         assert!(decoder.is_between_messages());
     }
     assert_eq!(decode_message(&frames).unwrap(), message);
@@ -40,7 +47,10 @@ fn keys_equal_in_python_are_equal() {
         assert_eq!(Key::try_from(&same).unwrap().hash64(), one.hash64());
     }
     let tuple = Key::try_from(&array!["x", array![1.0, "y"]]).unwrap();
-    assert_eq!(tuple, Key::tuple(&[Key::str("x"), Key::tuple(&[Key::int(1), Key::str("y")])]));
+    assert_eq!(
+        tuple,
+        Key::tuple(&[Key::str("x"), Key::tuple(&[Key::int(1), Key::str("y")])])
+    );
     assert_eq!(tuple.to_string(), "('x', (1, 'y'))");
 }
 
@@ -58,6 +68,11 @@ fn task_finished_is_read_with_op_anywhere() {
     writer.write_raw(snippet!("op"));
     writer.write_raw(snippet!("task-finished"));
     let batch = decode_worker_batch(&writer.finish()).unwrap();
-    let [FromWorker::TaskFinished(finished)] = &batch[..] else { panic!("{batch:?}") };
-    assert_eq!((&finished.key, finished.run_id, finished.nbytes), (&Key::str("x"), 7, Some(28)));
+    let [FromWorker::TaskFinished(finished)] = &batch[..] else {
+        panic!("{batch:?}")
+    };
+    assert_eq!(
+        (&finished.key, finished.run_id, finished.nbytes),
+        (&Key::str("x"), 7, Some(28))
+    );
 }

@@ -1,5 +1,10 @@
 //! Connections over loopback: handshake, limits, slow consumers, pooled calls.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failed step is the failure of its test"
+)]
+
 use std::time::Duration;
 
 use bytes::Bytes;
