@@ -19,6 +19,8 @@ class LimitExceeded(BaseException):
 
 
 def pytest_configure(config):
+    # SIGTERM ends the run as Ctrl-C does: through the fixtures, so that no cluster stays behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     config.addinivalue_line("markers", "limit(seconds): the time limit of one test, 30 unless told")
     config.addinivalue_line("markers", "differs(scheduler, why, runs): see differences.py")
     config.addinivalue_line("filterwarnings", "ignore:Sending large graph")

@@ -189,6 +189,7 @@ def test_dataframe_merge(client, frame):
     pd.testing.assert_frame_equal(
         merged.sort_values("value").reset_index(drop=True),
         expected.sort_values("value").reset_index(drop=True),
+        check_dtype=False,
     )
 
 

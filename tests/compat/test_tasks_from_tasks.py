@@ -93,23 +93,20 @@ def test_scatter_inside_a_task(client):
 def test_futures_returned_by_tasks(client):
     def parent():
         inner = get_client()
-        return inner.submit(tasks.increment, 41)
+        return inner.submit(tasks.increment, 41, key="made-inside")
 
     future = client.submit(parent).result()
-    assert future.result() == 42
+    assert future.key == "made-inside"
+    assert client.submit(tasks.increment, future).result() == 43
 
 
 def test_futures_inside_arguments_reach_a_task(client):
     inner_future = client.submit(tasks.increment, 9)
 
-    class Box:
-        def __init__(self, future):
-            self.future = future
-
     def open_box(box):
-        return box.future.result() + 1
+        return box["deep"][0] + 1
 
-    assert client.submit(open_box, Box(inner_future)).result() == 11
+    assert client.submit(open_box, {"deep": [inner_future]}).result() == 11
 
 
 def test_fire_and_forget_inside_a_task(client, tmp_path):

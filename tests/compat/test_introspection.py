@@ -1,0 +1,180 @@
+"""Questions about tasks, workers and data."""
+
+from __future__ import annotations
+
+import pytest
+from distributed import wait
+
+import tasks
+from eventually import eventually
+
+
+def test_who_has_and_has_what(cluster, client):
+    addresses = cluster.addresses(client)
+    futures = client.map(lambda i: i, range(4), workers=["bob"], key="q")
+    wait(futures)
+    keys = [future.key for future in futures]
+    assert client.who_has() == {key: (addresses["bob"],) for key in keys}
+    assert client.who_has(futures[:1]) == {keys[0]: (addresses["bob"],)}
+    assert client.who_has([]) == {}
+    assert client.has_what() == {addresses["alice"]: (), addresses["bob"]: tuple(keys)}
+    assert client.has_what(workers=[addresses["alice"]]) == {addresses["alice"]: ()}
+
+
+def test_who_has_of_an_unknown_key(client):
+    assert client.sync(client.scheduler.who_has, keys=["nowhere"]) == {"nowhere": ()}
+
+
+def test_processing(cluster, client, gate):
+    addresses = cluster.addresses(client)
+    future = client.submit(tasks.wait_for_file, gate, key="under-way", workers=["alice"])
+    eventually(lambda: client.processing()[addresses["alice"]] == ("under-way",))
+    assert client.processing()[addresses["bob"]] == ()
+    assert client.processing(workers=[addresses["bob"]]) == {addresses["bob"]: ()}
+    open(gate, "w").close()
+    wait(future)
+    eventually(lambda: client.processing()[addresses["alice"]] == ())
+
+
+def test_nbytes(client):
+    big = client.submit(bytes, 1_000_000, key=("payload", 1))
+    wait(big)
+    assert client.nbytes(summary=False) == {("payload", 1): 1_000_000}
+    assert client.nbytes(summary=True) == {"payload": 1_000_000}
+    assert client.nbytes([("payload", 1)], summary=False) == {("payload", 1): 1_000_000}
+
+
+def test_call_stack(cluster, client, gate):
+    future = client.submit(tasks.wait_for_file, gate, key="stacked")
+
+    def stacks():
+        return [stack["stacked"] for stack in client.call_stack([future]).values() if "stacked" in stack]
+
+    (stack,) = eventually(stacks)
+    assert any("wait_for_file" in line for line in stack)
+    assert client.call_stack(keys=["stacked"])
+    everything = client.call_stack()
+    assert any("stacked" in keys for keys in everything.values())
+    open(gate, "w").close()
+
+
+def test_task_status(client, gate):
+    done = client.submit(tasks.increment, 1, key="done")
+    failed = client.submit(tasks.fail, key="failed")
+    running = client.submit(tasks.wait_for_file, gate, key="running")
+    after = client.submit(tasks.increment, running, key="after")
+    wait([done, failed])
+    status = client.sync(client.scheduler.get_task_status, keys=["done", "failed", "running", "after", "none"])
+    assert status == {"done": "memory", "failed": "erred", "running": "processing", "after": "waiting", "none": None}
+    del after
+
+
+def test_task_prefix_states(client, gate):
+    futures = client.map(tasks.increment, range(5))
+    wait(futures)
+    failed = client.submit(tasks.fail)
+    wait(failed)
+    states = client.sync(client.scheduler.get_task_prefix_states)
+    assert states["increment"] == {"memory": 5, "erred": 0, "released": 0, "processing": 0, "waiting": 0}
+    assert states["fail"]["erred"] == 1
+
+
+def test_story(client):
+    future = client.submit(tasks.increment, 1, key="told")
+    wait(future)
+    on_scheduler = [event[1:4] for event in client.story("told") if event[0] == "scheduler"]
+    assert on_scheduler == [
+        ("told", "released", "waiting"),
+        ("told", "waiting", "processing"),
+        ("told", "processing", "memory"),
+    ]
+    assert [event for event in client.story("told") if event[0] != "scheduler"]
+    assert client.story(future) == client.story("told")
+    assert client.story("never-heard-of") == []
+
+
+def test_metadata(client):
+    client.set_metadata("plain", 1)
+    assert client.get_metadata("plain") == 1
+    client.set_metadata(["outer", "inner"], {"a": [1, 2]})
+    assert client.get_metadata(["outer", "inner"]) == {"a": [1, 2]} or client.get_metadata(["outer", "inner"]) == {
+        "a": (1, 2)
+    }
+    assert set(client.get_metadata("outer")) == {"inner"}
+    client.set_metadata(["outer", "other"], "ü")
+    assert client.get_metadata(["outer", "other"]) == "ü"
+    assert client.get_metadata(["outer", "none"], default=None) is None
+    assert client.get_metadata("none", 5) == 5
+    with pytest.raises(KeyError):
+        client.get_metadata("none")
+    with pytest.raises(KeyError):
+        client.get_metadata(["outer", "none"])
+
+
+def test_metadata_is_shared(cluster, client):
+    with cluster.client(set_as_default=False) as other:
+        client.set_metadata("shared", "yes")
+        assert other.get_metadata("shared") == "yes"
+
+
+def test_metadata_of_types_that_need_pickling(client):
+    import numpy as np
+
+    client.set_metadata("numpy", np.float64(1.5))
+    assert client.get_metadata("numpy") == 1.5
+
+
+def test_task_metadata(client):
+    from distributed import get_task_metadata
+
+    with get_task_metadata() as collected:
+        future = client.submit(tasks.increment, 1, key="measured")
+        future.result()
+    assert collected.state == {"measured": "memory"}
+    assert "measured" in collected.metadata
+
+
+def test_tasks_count_in_heartbeats(cluster, client):
+    """What a worker reports reaches the identity of the worker."""
+    futures = client.map(tasks.increment, range(10), workers=["alice"])
+    wait(futures)
+    address = cluster.addresses(client)["alice"]
+
+    def in_memory():
+        metrics = client.scheduler_info(n_workers=-1)["workers"][address]["metrics"]
+        return metrics["task_counts"].get("memory") == 10
+
+    eventually(in_memory)
+
+
+def test_ncores_of_running_workers(cluster, client):
+    addresses = cluster.addresses(client)
+    assert client.sync(client.scheduler.ncores_running) == {address: 2 for address in addresses.values()}
+
+
+def test_echo(client):
+    assert client.sync(client.scheduler.echo, data={"a": [1, None, "x"]}) == {"a": (1, None, "x")}
+
+
+def test_versions_of_the_scheduler_over_rpc(client):
+    versions = client.sync(client.scheduler.versions)
+    assert set(versions) >= {"host", "packages"}
+
+
+def test_amm_is_running(client):
+    assert client.amm.running() is True
+    client.amm.stop()
+    assert client.amm.running() is False
+    client.amm.run_once()
+    client.amm.start()
+    assert client.amm.running() is True
+
+
+def test_extra_replicas_are_dropped_in_time(client):
+    """The active memory manager runs every two seconds and leaves one copy that nobody needs twice."""
+    future = client.submit(bytes, 1000)
+    wait(future)
+    taken = client.map(lambda data, i: len(data), [future] * 8, range(8), pure=False)
+    wait(taken)
+    eventually(lambda: len(client.who_has([future])[future.key]) == 1, timeout_s=10)
+    assert len(future.result()) == 1000

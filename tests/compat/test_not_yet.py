@@ -1,0 +1,171 @@
+"""What stock Dask has and the native scheduler has not yet: an error that names it, never silence.
+
+Each row works in stock; there it is only shown not to be refused.
+"""
+
+from __future__ import annotations
+
+import dask
+import dask.dataframe as dd
+import pandas as pd
+import pytest
+from distributed import Event, Lock, MultiLock, Queue, Semaphore, Variable
+
+import tasks
+from differences import differs
+
+
+class Counter:
+    def __init__(self):
+        self.n = 0
+
+    def increment(self):
+        self.n += 1
+        return self.n
+
+
+def use_lock(client):
+    lock = Lock("lock", client=client)
+    assert lock.acquire(timeout=2)
+    lock.release()
+
+
+def use_semaphore(client):
+    semaphore = Semaphore(max_leases=1, name="semaphore")
+    assert semaphore.acquire(timeout=2)
+    semaphore.release()
+
+
+def use_event(client):
+    event = Event("event", client=client)
+    event.set()
+    assert event.is_set()
+
+
+def use_multi_lock(client):
+    with MultiLock(["a", "b"], client=client):
+        pass
+
+
+def use_variable(client):
+    variable = Variable("variable", client=client)
+    variable.set(3)
+    assert variable.get(timeout=2) == 3
+
+
+def use_queue(client):
+    queue = Queue("queue", client=client)
+    queue.put(3)
+    assert queue.get(timeout=2) == 3
+
+
+def use_publish(client):
+    client.publish_dataset(name=5)
+    assert client.get_dataset("name") == 5
+
+
+def use_list_datasets(client):
+    client.list_datasets()
+
+
+def use_actor(client):
+    counter = client.submit(Counter, actor=True).result(timeout=10)
+    assert counter.increment().result() == 1
+
+
+def use_profile(client):
+    assert "children" in client.profile()
+
+
+def use_task_stream(client):
+    client.submit(tasks.increment, 1).result()
+    client.get_task_stream()
+
+
+def use_dump(client):
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as directory:
+        client.dump_cluster_state(f"{directory}/dump")
+
+
+def use_benchmark(client):
+    client.sync(client.scheduler.benchmark_hardware)
+
+
+NOT_YET = {
+    "event_set": use_event,
+    "get_cluster_state": use_dump,
+    "get_task_stream": use_task_stream,
+    "multi_lock_acquire": use_multi_lock,
+    "profile": use_profile,
+    "publish_list": use_list_datasets,
+    "publish_put": use_publish,
+    "queue_create": use_queue,
+    "semaphore_register": use_semaphore,
+    "variable_set": use_variable,
+}
+
+
+@pytest.mark.parametrize("name", NOT_YET)
+@differs("stock", why="it has the feature")
+def test_missing_operation_is_named(client, name):
+    with pytest.raises(Exception) as info:
+        NOT_YET[name](client)
+    assert name in str(info.value)
+    assert client.submit(tasks.increment, 1, pure=False).result() == 2
+
+
+@pytest.mark.parametrize("name", NOT_YET)
+@differs("native", why="not there yet; see the test above for what is said instead")
+def test_operation_works(client, name):
+    NOT_YET[name](client)
+
+
+@differs("stock", why="it has the feature")
+def test_lock_is_named(client):
+    with pytest.raises(Exception, match="semaphore_register"):
+        use_lock(client)
+
+
+@differs("stock", why="it has actors")
+def test_actor_is_refused_by_name(client):
+    future = client.submit(Counter, actor=True)
+    with pytest.raises(Exception, match="(?i)actor"):
+        future.result(timeout=10)
+    assert client.submit(tasks.increment, 1, pure=False).result() == 2
+
+
+@differs("native", why="actors are not there yet")
+def test_actor_works(client):
+    use_actor(client)
+
+
+def shuffle(client):
+    with dask.config.set({"dataframe.shuffle.method": "p2p"}):
+        frame = dd.from_pandas(pd.DataFrame({"x": range(40), "y": range(40)}), npartitions=4)
+        return len(client.compute(frame.shuffle("x")).result(timeout=25))
+
+
+@differs("stock", why="it has P2P")
+def test_p2p_names_the_setting_that_avoids_it(client):
+    with pytest.raises(Exception) as info:
+        shuffle(client)
+    assert "dataframe.shuffle.method" in str(info.value)
+    assert client.submit(tasks.increment, 1, pure=False).result() == 2
+
+
+@differs("native", why="P2P is not there yet")
+def test_p2p_works(client):
+    assert shuffle(client) == 40
+
+
+@differs("stock", why="it has P2P")
+def test_p2p_rechunk_names_the_setting_that_avoids_it(client):
+    import dask.array as da
+
+    with dask.config.set({"array.rechunk.method": "p2p"}):
+        array = da.ones((20, 20), chunks=(20, 1)).rechunk((1, 20))
+        with pytest.raises(Exception) as info:
+            client.compute(array).result(timeout=25)
+    assert "array.rechunk.method" in str(info.value)
