@@ -4,7 +4,6 @@
 //! process. Invariant: whoever holds a [`Config`] asks neither the environment nor a configuration file again.
 
 pub mod dask;
-mod interface;
 mod interpreter;
 pub mod listen;
 mod literal;
@@ -17,11 +16,13 @@ pub mod units;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use protocol::Limits;
 use thiserror::Error;
 use tracing::warn;
+use transport::{Connector, ListenOptions};
 
 use crate::args::SchedulerArgs;
-use dask::DaskConfig;
+use dask::{DashboardTls, DaskConfig};
 use listen::{Binding, DashboardBinding, ListenError};
 use read::BadValue;
 use security::{Security, SecurityError};
@@ -51,6 +52,8 @@ pub struct Config {
 #[derive(Debug, Clone)]
 pub struct HttpConfig {
     pub bindings: Vec<DashboardBinding>,
+    /// Certificate and key, where it is answered by TLS.
+    pub tls: DashboardTls,
     /// Whether `/status` is the status page; everything else is answered in any case.
     pub status_page: bool,
     /// Begins with a slash, or is empty.
@@ -99,6 +102,9 @@ impl Config {
         }
         let dask = DaskConfig::read(&collected.tree).map_err(ConfigError::BadValues)?;
         refuse_unsupported(args)?;
+        if let Some(ciphers) = &dask.comm.tls.ciphers {
+            warn!(%ciphers, "distributed.comm.tls.ciphers is passed over: TLS here has safe ciphers only");
+        }
         let security = Security::new(args, &dask.comm);
         let bindings = listen::bindings(args, &dask.comm, &security)?;
         security.check(&bindings)?;
@@ -108,6 +114,7 @@ impl Config {
             security,
             http: HttpConfig {
                 bindings: listen::dashboard_bindings(&args.dashboard_address)?,
+                tls: scheduler.dashboard_tls.clone(),
                 status_page: !args.no_dashboard,
                 prefix: http_prefix(&args.dashboard_prefix),
             },
@@ -120,6 +127,46 @@ impl Config {
             preload_argv: given_or(&args.preload_argv, &scheduler.preload_argv),
             dask,
         })
+    }
+
+    /// How to listen at each binding. Reads the certificates.
+    pub fn listen_options(&self) -> Result<Vec<ListenOptions>, transport::SecurityError> {
+        let security = self.security.load()?;
+        let comm = &self.dask.comm;
+        let options = self.bindings.iter().map(|binding| ListenOptions {
+            scheme: binding.scheme,
+            ports: binding.ports.clone(),
+            security: security.clone(),
+            backlog: i32::try_from(comm.socket_backlog).unwrap_or(i32::MAX),
+            handshake_timeout: comm.connect_timeout,
+            tcp_timeout: self.tcp_timeout(),
+            limits: self.limits(),
+            ..ListenOptions::tcp(binding.host.clone(), 0)
+        });
+        Ok(options.collect())
+    }
+
+    /// How to connect to peers. Reads the certificates.
+    pub fn connector(&self) -> Result<Connector, transport::SecurityError> {
+        Ok(Connector {
+            security: self.security.load()?,
+            connect_timeout: self.dask.comm.connect_timeout,
+            tcp_timeout: self.tcp_timeout(),
+            limits: self.limits(),
+        })
+    }
+
+    /// How long a silent connection counts as alive; switched off it is a day.
+    fn tcp_timeout(&self) -> Duration {
+        const DAY: Duration = Duration::from_secs(86_400);
+        self.dask.comm.tcp_timeout.unwrap_or(DAY)
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            max_message_bytes: self.dask.comm.message_bytes_limit,
+            ..Limits::default()
+        }
     }
 
     /// What of it the core wants to know.

@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
+use transport::TlsVersion;
+
 use super::read::{self, BadValue, Reader};
-use super::security::{Pem, TlsVersion};
 use super::tree::{Raw, Tree};
 
 const KIB: u64 = 1024;
@@ -69,9 +70,9 @@ pub struct MemoryManagerConfig {
 /// TLS of the HTTP server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DashboardTls {
-    pub authority: Option<Pem>,
-    pub certificate: Option<Pem>,
-    pub key: Option<Pem>,
+    pub authority: Option<String>,
+    pub certificate: Option<String>,
+    pub key: Option<String>,
 }
 
 /// What of the workers' memory settings the scheduler goes by.
@@ -96,6 +97,8 @@ pub struct CommConfig {
     pub shard_bytes: u64,
     pub default_scheme: String,
     pub socket_backlog: u32,
+    /// Longest message a peer may send, a key of our own; none is without limit, as in Dask.
+    pub message_bytes_limit: Option<u64>,
     pub connect_timeout: Duration,
     /// How long a silent connection counts as alive.
     pub tcp_timeout: Option<Duration>,
@@ -105,9 +108,9 @@ pub struct CommConfig {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsConfig {
-    pub authority: Option<Pem>,
-    pub certificate: Option<Pem>,
-    pub key: Option<Pem>,
+    pub authority: Option<String>,
+    pub certificate: Option<String>,
+    pub key: Option<String>,
     pub ciphers: Option<String>,
     pub oldest_version: TlsVersion,
     pub newest_version: TlsVersion,
@@ -189,9 +192,9 @@ fn scheduler(r: &mut Reader<'_>) -> SchedulerConfig {
         lease_timeout: r.duration("distributed.scheduler.locks.lease-timeout", seconds(30)),
         memory_manager: memory_manager(r),
         dashboard_tls: DashboardTls {
-            authority: pem(r, "distributed.scheduler.dashboard.tls.ca-file"),
-            certificate: pem(r, "distributed.scheduler.dashboard.tls.cert"),
-            key: pem(r, "distributed.scheduler.dashboard.tls.key"),
+            authority: r.optional_text("distributed.scheduler.dashboard.tls.ca-file"),
+            certificate: r.optional_text("distributed.scheduler.dashboard.tls.cert"),
+            key: r.optional_text("distributed.scheduler.dashboard.tls.key"),
         },
     }
 }
@@ -236,6 +239,10 @@ fn comm(r: &mut Reader<'_>) -> CommConfig {
         shard_bytes: r.bytes("distributed.comm.shard", 64 * MIB),
         default_scheme: r.text("distributed.comm.default-scheme", "tcp"),
         socket_backlog: r.count("distributed.comm.socket-backlog", 2048) as u32,
+        message_bytes_limit: r.read("daskjob.comm.message-bytes-limit", None, |raw| match raw {
+            Raw::Null => Ok(None),
+            raw => read::bytes(raw).map(Some),
+        }),
         connect_timeout: r.duration("distributed.comm.timeouts.connect", seconds(30)),
         tcp_timeout: r.optional_duration("distributed.comm.timeouts.tcp", Some(seconds(30))),
         require_encryption: r.read(
@@ -247,9 +254,9 @@ fn comm(r: &mut Reader<'_>) -> CommConfig {
             },
         ),
         tls: TlsConfig {
-            authority: pem(r, "distributed.comm.tls.ca-file"),
-            certificate: pem(r, "distributed.comm.tls.scheduler.cert"),
-            key: pem(r, "distributed.comm.tls.scheduler.key"),
+            authority: r.optional_text("distributed.comm.tls.ca-file"),
+            certificate: r.optional_text("distributed.comm.tls.scheduler.cert"),
+            key: r.optional_text("distributed.comm.tls.scheduler.key"),
             ciphers: r.optional_text("distributed.comm.tls.ciphers"),
             oldest_version: tls_version(r, "distributed.comm.tls.min-version", TlsVersion::Tls12),
             newest_version: tls_version(r, "distributed.comm.tls.max-version", TlsVersion::Tls13),
@@ -277,10 +284,6 @@ fn size(r: &mut Reader<'_>, key: &str, default: u64) -> usize {
 
 fn list(r: &mut Reader<'_>, key: &str) -> Vec<String> {
     r.texts(key).unwrap_or_default()
-}
-
-fn pem(r: &mut Reader<'_>, key: &str) -> Option<Pem> {
-    r.optional_text(key).map(|text| Pem::from_setting(&text))
 }
 
 fn measure(r: &mut Reader<'_>, key: &str) -> String {

@@ -3,44 +3,34 @@
 //! Owns the grammar of these flags; binds nothing and resolves no name. Invariant: a binding has at least one port to
 //! try, and an empty host means every interface.
 
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use protocol::Scheme;
 use thiserror::Error;
+use transport::{InterfaceError, interface_ip};
 
 use super::dask::CommConfig;
-use super::interface::{self, InterfaceError};
 use super::security::Security;
 use crate::args::SchedulerArgs;
-
-/// How peers talk to a listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
-    Tcp,
-    Tls,
-}
-
-impl Protocol {
-    pub fn scheme(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Tls => "tls",
-        }
-    }
-
-    fn parse(text: &str) -> Result<Self, ListenError> {
-        match text.strip_suffix("://").unwrap_or(text) {
-            "tcp" => Ok(Self::Tcp),
-            "tls" => Ok(Self::Tls),
-            other => Err(ListenError::Protocol(other.to_owned())),
-        }
-    }
-}
 
 /// One place to listen: the first of the ports that is free is taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binding {
-    pub protocol: Protocol,
+    pub scheme: Scheme,
     /// Host name or IP; empty for every interface.
     pub host: String,
-    pub ports: Vec<u16>,
+    pub ports: RangeInclusive<u16>,
+}
+
+impl fmt::Display for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.host)?;
+        match self.ports.end() - self.ports.start() {
+            0 => write!(f, ":{}", self.ports.start()),
+            _ => write!(f, ":{}-{}", self.ports.start(), self.ports.end()),
+        }
+    }
 }
 
 /// One place to answer HTTP; when the port is busy, a free one is taken.
@@ -51,7 +41,7 @@ pub struct DashboardBinding {
     pub port: u16,
 }
 
-#[derive(Debug, PartialEq, Eq, Error)]
+#[derive(Debug, Error)]
 pub enum ListenError {
     #[error("listen by protocol {0:?}: tcp and tls are supported")]
     Protocol(String),
@@ -91,8 +81,8 @@ pub fn bindings(
     Ok(protocols
         .into_iter()
         .zip(ports)
-        .map(|(protocol, ports)| Binding {
-            protocol,
+        .map(|(scheme, ports)| Binding {
+            scheme,
             host: host.name.clone(),
             ports,
         })
@@ -113,7 +103,7 @@ fn host(args: &SchedulerArgs) -> Result<Host, ListenError> {
         if !given.is_empty() {
             return Err(ListenError::HostAndInterface);
         }
-        given = interface::address(name)?.to_string();
+        given = interface_ip(name)?.to_string();
     }
     let (scheme, rest) = match given.split_once("://") {
         Some((scheme, rest)) => (Some(scheme.to_owned()), rest),
@@ -149,15 +139,23 @@ fn protocols(
     host: &Host,
     comm: &CommConfig,
     security: &Security,
-) -> Result<Vec<Protocol>, ListenError> {
+) -> Result<Vec<Scheme>, ListenError> {
     if let Some(given) = args.protocol.as_deref().filter(|given| !given.is_empty()) {
-        return given.split(',').map(Protocol::parse).collect();
+        return given.split(',').map(scheme).collect();
     }
     if security.require_encryption {
-        return Ok(vec![Protocol::Tls]);
+        return Ok(vec![Scheme::Tls]);
     }
-    let scheme = host.scheme.as_deref().unwrap_or(&comm.default_scheme);
-    Ok(vec![Protocol::parse(scheme)?])
+    let name = host.scheme.as_deref().unwrap_or(&comm.default_scheme);
+    Ok(vec![scheme(name)?])
+}
+
+fn scheme(text: &str) -> Result<Scheme, ListenError> {
+    match text.strip_suffix("://").unwrap_or(text) {
+        "tcp" => Ok(Scheme::Tcp),
+        "tls" => Ok(Scheme::Tls),
+        other => Err(ListenError::Protocol(other.to_owned())),
+    }
 }
 
 /// The ports to try for each protocol. Without `--port` the first protocol has Dask's port and the others free ones.
@@ -165,34 +163,29 @@ fn ports(
     args: &SchedulerArgs,
     host: &Host,
     protocols: usize,
-) -> Result<Vec<Vec<u16>>, ListenError> {
+) -> Result<Vec<RangeInclusive<u16>>, ListenError> {
     let given = args.port.as_deref().filter(|port| !port.is_empty());
     match (given, host.port) {
         (Some(_), Some(_)) => Err(ListenError::HostPortAndPort(host.given.clone())),
         (Some(given), None) => given.split(',').map(port_range).collect(),
         (None, in_host) => {
             let first = in_host.unwrap_or(contract::ports::CLIENT);
-            let mut ports = vec![vec![0]; protocols];
-            ports[0] = vec![first];
+            let mut ports = vec![0..=0; protocols];
+            ports[0] = first..=first;
             Ok(ports)
         }
     }
 }
 
-fn port_range(text: &str) -> Result<Vec<u16>, ListenError> {
+fn port_range(text: &str) -> Result<RangeInclusive<u16>, ListenError> {
     let fail = || ListenError::Port(text.to_owned());
     let number = |text: &str| text.trim().parse::<u16>().map_err(|_| fail());
-    match text.split_once(':') {
-        None => Ok(vec![number(text)?]),
-        Some((first, last)) => {
-            let ports: Vec<u16> = (number(first)?..=number(last)?).collect();
-            if ports.is_empty() {
-                Err(fail())
-            } else {
-                Ok(ports)
-            }
-        }
+    let (first, last) = text.split_once(':').unwrap_or((text, text));
+    let ports = number(first)?..=number(last)?;
+    if ports.is_empty() {
+        return Err(fail());
     }
+    Ok(ports)
 }
 
 /// Where to answer HTTP.

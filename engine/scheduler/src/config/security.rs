@@ -5,44 +5,22 @@
 
 use std::path::PathBuf;
 
+use protocol::Scheme;
 use thiserror::Error;
+use transport::{TlsSettings, TlsVersion};
 
 use super::dask::CommConfig;
-use super::listen::{Binding, Protocol};
+use super::listen::Binding;
 use crate::args::SchedulerArgs;
-
-/// A certificate or key, by path or as the text itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Pem {
-    File(PathBuf),
-    Text(String),
-}
-
-impl Pem {
-    /// As configuration gives it: a text with a line break is the certificate itself.
-    pub fn from_setting(text: &str) -> Self {
-        if text.contains('\n') {
-            Self::Text(text.to_owned())
-        } else {
-            Self::File(PathBuf::from(text))
-        }
-    }
-}
-
-/// The oldest or newest TLS version allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TlsVersion {
-    Tls12,
-    Tls13,
-}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Security {
     pub require_encryption: bool,
-    pub authority: Option<Pem>,
-    pub certificate: Option<Pem>,
+    /// Certificates and keys are paths, or PEM text itself: a text with a line break.
+    pub authority: Option<String>,
+    pub certificate: Option<String>,
     /// Where absent, the certificate's file holds the key too.
-    pub key: Option<Pem>,
+    pub key: Option<String>,
     pub oldest_version: TlsVersion,
     pub newest_version: TlsVersion,
     /// OpenSSL's names of allowed ciphers.
@@ -64,7 +42,7 @@ pub enum SecurityError {
 impl Security {
     /// Flags over configuration. Certificates named by flags mean that encryption is wanted.
     pub fn new(args: &SchedulerArgs, comm: &CommConfig) -> Self {
-        let flag = |path: &Option<PathBuf>| path.clone().map(Pem::File);
+        let flag = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
         let by_flag =
             args.tls_ca_file.is_some() || args.tls_cert.is_some() || args.tls_key.is_some();
         let tls = &comm.tls;
@@ -82,20 +60,36 @@ impl Security {
     /// Refuses listeners that break the rules or lack a certificate.
     pub fn check(&self, bindings: &[Binding]) -> Result<(), SecurityError> {
         for binding in bindings {
-            match binding.protocol {
-                Protocol::Tcp if self.require_encryption => {
+            match binding.scheme {
+                Scheme::Tcp if self.require_encryption => {
                     return Err(SecurityError::EncryptionRequired);
                 }
-                Protocol::Tcp => {}
-                Protocol::Tls if self.authority.is_none() => {
+                Scheme::Tcp => {}
+                Scheme::Tls if self.authority.is_none() => {
                     return Err(SecurityError::Incomplete("a certificate authority"));
                 }
-                Protocol::Tls if self.certificate.is_none() => {
+                Scheme::Tls if self.certificate.is_none() => {
                     return Err(SecurityError::Incomplete("a certificate"));
                 }
-                Protocol::Tls => {}
+                Scheme::Tls => {}
             }
         }
         Ok(())
+    }
+
+    /// What the transport goes by: reads the certificates.
+    pub fn load(&self) -> Result<transport::Security, transport::SecurityError> {
+        let mut security = match (&self.authority, &self.certificate) {
+            (Some(authority), Some(certificate)) => transport::Security::tls(&TlsSettings {
+                authority: authority.clone(),
+                certificate: certificate.clone(),
+                key: self.key.as_ref().unwrap_or(certificate).clone(),
+                min_version: self.oldest_version,
+                max_version: self.newest_version,
+            })?,
+            _ => transport::Security::none(),
+        };
+        security.require_encryption = self.require_encryption;
+        Ok(security)
     }
 }

@@ -1,11 +1,12 @@
 //! Flags and configuration together, as a user meets them.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use clap::Parser;
+use protocol::Scheme;
 
-use super::listen::{Binding, DashboardBinding, Protocol};
-use super::security::Pem;
+use super::listen::{Binding, DashboardBinding};
 use super::{Config, ConfigError, Environment};
 use crate::args::SchedulerArgs;
 
@@ -42,18 +43,18 @@ fn refusal(flags: &[&str], variables: &[(&str, &str)]) -> String {
     }
 }
 
-fn tcp(host: &str, ports: impl IntoIterator<Item = u16>) -> Binding {
+fn tcp(host: &str, ports: RangeInclusive<u16>) -> Binding {
     Binding {
-        protocol: Protocol::Tcp,
+        scheme: Scheme::Tcp,
         host: host.to_owned(),
-        ports: ports.into_iter().collect(),
+        ports,
     }
 }
 
 #[test]
 fn without_flags_everything_is_as_in_dask() {
     let config = config(&[], &[]).unwrap();
-    assert_eq!(config.bindings, [tcp("", [8786])]);
+    assert_eq!(config.bindings, [tcp("", 8786..=8786)]);
     let everywhere = DashboardBinding {
         host: String::new(),
         port: 8787,
@@ -69,18 +70,18 @@ fn without_flags_everything_is_as_in_dask() {
 #[test]
 fn places_to_listen_follow_from_host_port_interface_and_protocol() {
     for (flags, binding) in [
-        (&["--port", "0"][..], tcp("", [0])),
+        (&["--port", "0"][..], tcp("", 0..=0)),
         (&["--port", "8786:8790"], tcp("", 8786..=8790)),
-        (&["--host", "127.0.0.1"], tcp("127.0.0.1", [8786])),
+        (&["--host", "127.0.0.1"], tcp("127.0.0.1", 8786..=8786)),
         (
             &["--host", "tcp://127.0.0.1:9000"],
-            tcp("127.0.0.1", [9000]),
+            tcp("127.0.0.1", 9000..=9000),
         ),
-        (&["--host", "[::1]:9000"], tcp("::1", [9000])),
-        (&["--host", "::1"], tcp("::1", [8786])),
-        (&["--host", "some-host:0"], tcp("some-host", [0])),
-        (&["--interface", "lo"], tcp("127.0.0.1", [8786])),
-        (&["--protocol", "tcp://"], tcp("", [8786])),
+        (&["--host", "[::1]:9000"], tcp("::1", 9000..=9000)),
+        (&["--host", "::1"], tcp("::1", 8786..=8786)),
+        (&["--host", "some-host:0"], tcp("some-host", 0..=0)),
+        (&["--interface", "lo"], tcp("127.0.0.1", 8786..=8786)),
+        (&["--protocol", "tcp://"], tcp("", 8786..=8786)),
     ] {
         assert_eq!(config(flags, &[]).unwrap().bindings, [binding], "{flags:?}");
     }
@@ -99,9 +100,9 @@ fn several_protocols_have_a_port_each() {
     let relaxed = [("DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION", "False")];
     let flags = [&["--protocol", "tcp,tls", "--port", "1000,2000"], &tls[..]].concat();
     let bindings = config(&flags, &relaxed).unwrap().bindings;
-    assert_eq!(bindings[0], tcp("", [1000]));
-    assert_eq!(bindings[1].protocol, Protocol::Tls);
-    assert_eq!(bindings[1].ports, [2000]);
+    assert_eq!(bindings[0], tcp("", 1000..=1000));
+    assert_eq!(bindings[1].scheme, Scheme::Tls);
+    assert_eq!(bindings[1].ports, 2000..=2000);
     let flags = [&["--protocol", "tcp,tls", "--port", "1000"], &tls[..]].concat();
     assert!(refusal(&flags, &relaxed).contains("equal length"));
 }
@@ -117,12 +118,9 @@ fn certificates_by_flag_mean_tls() {
         "key",
     ];
     let with_flags = config(&flags, &[]).unwrap();
-    assert_eq!(with_flags.bindings[0].protocol, Protocol::Tls);
+    assert_eq!(with_flags.bindings[0].scheme, Scheme::Tls);
     assert!(with_flags.security.require_encryption);
-    assert_eq!(
-        with_flags.security.certificate,
-        Some(Pem::File("cert".into()))
-    );
+    assert_eq!(with_flags.security.certificate, Some("cert".to_owned()));
     let unencrypted = [&flags[..], &["--protocol", "tcp"]].concat();
     assert!(refusal(&unencrypted, &[]).contains("require-encryption"));
 }
@@ -144,12 +142,9 @@ fn certificates_may_stand_in_the_configuration_as_text() {
         ("DASK_DISTRIBUTED__COMM__DEFAULT_SCHEME", "tls"),
     ];
     let config = config(&[], &variables).unwrap();
-    assert_eq!(config.bindings[0].protocol, Protocol::Tls);
-    assert_eq!(config.security.certificate, Some(Pem::Text(pem.to_owned())));
-    assert_eq!(
-        config.security.authority,
-        Some(Pem::File("/etc/ca.pem".into()))
-    );
+    assert_eq!(config.bindings[0].scheme, Scheme::Tls);
+    assert_eq!(config.security.certificate, Some(pem.to_owned()));
+    assert_eq!(config.security.authority, Some("/etc/ca.pem".to_owned()));
 }
 
 #[test]
@@ -290,7 +285,7 @@ fn arguments_of_a_preload_come_last() {
     let config = config(&flags, &[]).unwrap();
     assert_eq!(config.preload, ["setup.py"]);
     assert_eq!(config.preload_argv, ["--rows", "5", "--port", "x"]);
-    assert_eq!(config.bindings, [tcp("", [0])]);
+    assert_eq!(config.bindings, [tcp("", 0..=0)]);
 }
 
 #[test]
