@@ -23,7 +23,8 @@ pub struct TaskPriority {
 #[derive(Clone, Debug)]
 pub struct DependencyLocation {
     pub key: Key,
-    pub nbytes: u64,
+    /// `None` while unknown; -1 on the wire.
+    pub nbytes: Option<u64>,
     pub holders: SmallVec<[Arc<str>; 1]>,
 }
 
@@ -91,6 +92,7 @@ pub enum ToClient {
     KeyInMemory {
         key: Key,
         type_pickle: Option<Bytes>,
+        workers: Option<Arc<[Arc<str>]>>,
     },
     TaskErred {
         key: Key,
@@ -102,8 +104,8 @@ pub enum ToClient {
     },
     CancelledKeys {
         keys: Vec<Key>,
-        reason: Option<Text>,
-        message: Option<Text>,
+        reason: Value,
+        message: Value,
     },
     TaskRetried {
         key: Key,
@@ -161,9 +163,12 @@ pub enum Action {
     WorkerRemoved {
         address: Arc<str>,
     },
-    /// A retirement has ended; ask the core for its outcome.
+    /// A retirement has ended; `retired` is false if nobody could take the worker's data.
     RetirementEnded {
         worker: WorkerId,
+        address: Arc<str>,
+        retired: bool,
+        identity: Value,
     },
     Log {
         level: LogLevel,
@@ -184,6 +189,22 @@ impl Effects {
     /// Queues a message to a worker.
     pub fn worker(&mut self, worker: WorkerId, message: ToWorker) {
         self.workers.push(worker.0, message);
+    }
+
+    /// Queues the order to free a key; orders of one event become one message.
+    pub(crate) fn free_key(&mut self, worker: WorkerId, key: &Key, stimulus: &Text) {
+        let last = self.workers.last_mut(worker.0);
+        if let Some(ToWorker::FreeKeys { keys, stimulus_id }) = last
+            && stimulus_id == stimulus
+        {
+            keys.push(key.clone());
+            return;
+        }
+        let message = ToWorker::FreeKeys {
+            keys: vec![key.clone()],
+            stimulus_id: stimulus.clone(),
+        };
+        self.worker(worker, message);
     }
 
     /// Queues a message to a client.
@@ -248,6 +269,11 @@ impl<M> Batches<M> {
             self.batches.push((id, Vec::new()));
         }
         self.batches[self.slots[at] as usize].1.push(message);
+    }
+
+    fn last_mut(&mut self, id: u32) -> Option<&mut M> {
+        let slot = *self.slots.get(id as usize)?;
+        self.batches.get_mut(slot as usize)?.1.last_mut()
     }
 
     fn drain(&mut self) -> impl Iterator<Item = (u32, Vec<M>)> {

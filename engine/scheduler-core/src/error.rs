@@ -13,3 +13,15 @@ pub struct TaskError {
     pub exception_text: Arc<str>,
     pub traceback_text: Arc<str>,
 }
+
+impl TaskError {
+    /// An exception of the scheduler's own, as the bytes of its pickle.
+    pub fn made_here(pickle: Vec<u8>, text: &str) -> Self {
+        Self {
+            exception: Value::Bin(pickle.into()),
+            traceback: Value::Nil,
+            exception_text: Arc::from(text),
+            traceback_text: Arc::from(""),
+        }
+    }
+}

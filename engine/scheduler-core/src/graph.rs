@@ -10,13 +10,37 @@ pub struct SpecSlab {
     bytes: Bytes,
     /// Out-of-band buffers of the few tasks that have any, by where the task's pickle starts; sorted.
     buffers: Vec<(u32, Vec<Bytes>)>,
+    /// What all pickles from a start on begin with, until the next entry: tasks of one function share it. Sorted.
+    prefixes: Vec<(u32, Bytes)>,
 }
 
 impl SpecSlab {
     /// `buffers` need not be sorted; at most 4 GiB of pickles fit one slab.
-    pub fn new(bytes: Bytes, mut buffers: Vec<(u32, Vec<Bytes>)>) -> Arc<Self> {
+    pub fn new(bytes: Bytes, buffers: Vec<(u32, Vec<Bytes>)>) -> Arc<Self> {
+        Self::with_prefixes(bytes, buffers, Vec::new())
+    }
+
+    /// A slab whose pickles from each given start on continue a prefix; an empty prefix ends such a run.
+    pub fn with_prefixes(
+        bytes: Bytes,
+        mut buffers: Vec<(u32, Vec<Bytes>)>,
+        mut prefixes: Vec<(u32, Bytes)>,
+    ) -> Arc<Self> {
         buffers.sort_by_key(|(start, _)| *start);
-        Arc::new(Self { bytes, buffers })
+        prefixes.sort_by_key(|(start, _)| *start);
+        Arc::new(Self {
+            bytes,
+            buffers,
+            prefixes,
+        })
+    }
+
+    fn prefix(&self, start: u32) -> &Bytes {
+        static NONE: Bytes = Bytes::new();
+        let runs_before = self.prefixes.partition_point(|(from, _)| *from <= start);
+        runs_before
+            .checked_sub(1)
+            .map_or(&NONE, |run| &self.prefixes[run].1)
     }
 }
 
@@ -29,10 +53,22 @@ pub struct RunSpec {
 }
 
 impl RunSpec {
-    /// The pickle itself.
-    pub fn pickle(&self) -> Bytes {
+    /// The pickle in its two parts, the first often shared and often empty.
+    pub fn parts(&self) -> [&[u8]; 2] {
         let start = self.start as usize;
-        self.slab.bytes.slice(start..start + self.len as usize)
+        [
+            self.slab.prefix(self.start),
+            &self.slab.bytes[start..start + self.len as usize],
+        ]
+    }
+
+    /// The pickle in one piece.
+    pub fn pickle(&self) -> Bytes {
+        let [prefix, body] = self.parts();
+        match prefix.is_empty() {
+            true => self.slab.bytes.slice_ref(body),
+            false => Bytes::from([prefix, body].concat()),
+        }
     }
 
     /// Its out-of-band buffers, in order.
@@ -67,7 +103,8 @@ pub struct Annotations {
     /// Addresses, hosts or names of workers.
     pub workers: Vec<Value>,
     pub allow_other_workers: bool,
-    pub resources: Vec<(Arc<str>, f64)>,
+    /// Never empty.
+    pub resources: Option<Arc<[(Arc<str>, f64)]>>,
     pub retries: u32,
     pub priority: Option<f64>,
 }

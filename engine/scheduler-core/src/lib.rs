@@ -7,15 +7,41 @@
 //! publish, variables, queues, locks.
 //! Invariant: same inputs, same seed, same effects.
 
+mod check;
+mod client;
 mod config;
+mod counters;
 mod effects;
 mod error;
+mod events;
 mod graph;
+mod group;
 mod heartbeat;
+mod id_set;
 mod ids;
+mod key_split;
+mod occupancy;
+mod pickles;
+mod placement;
+mod policies;
+mod queries;
+mod rank_set;
+mod recommendations;
 mod registration;
+mod replicas;
+mod restrictions;
+mod scheduler;
+mod stimuli;
+mod story;
+mod task;
+mod transitions;
+mod worker;
+
+#[cfg(test)]
+mod tests;
 
 pub use config::{Check, Config};
+pub use counters::Counters;
 pub use effects::{
     Action, ComputeTask, DependencyLocation, Effects, LogLevel, Replicas, TaskPriority, ToClient,
     ToWorker,
@@ -24,4 +50,12 @@ pub use error::TaskError;
 pub use graph::{Actors, Annotations, Dep, Graph, GraphTask, RunSpec, SpecSlab};
 pub use heartbeat::{Heartbeat, HeartbeatAnswer};
 pub use ids::{ClientId, Time, WorkerId};
+pub use policies::adaptive::CloseRequest;
+pub use policies::replicate::GatherPlan;
+pub use policies::retire::AfterRetiring;
+pub use queries::identity::WorkerContact;
+pub use queries::metadata::MetadataError;
+pub use queries::totals::{Counts, MemoryUse, PrefixTotals, WorkerCounts};
 pub use registration::{Refusal, Registration, Removal, WorkerName, WorkerStatus};
+pub use scheduler::Scheduler;
+pub use stimuli::heartbeat_interval;

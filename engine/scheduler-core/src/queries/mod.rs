@@ -1,10 +1,6 @@
-//! Answers about the state, for RPCs and HTTP; nothing here changes anything.
-//!
-//! Answers are values as they travel; maps keep the order in which stock Dask lists workers (by address) and keys.
+//! Answers to questions; nothing here changes anything.
 
-mod metadata;
-mod tasks;
-mod workers;
-
-pub use tasks::UnknownKey;
-pub use workers::{NannyOf, UnknownWorker};
+pub(crate) mod identity;
+pub(crate) mod metadata;
+pub(crate) mod tables;
+pub(crate) mod totals;

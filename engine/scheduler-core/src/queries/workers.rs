@@ -30,10 +30,15 @@ impl Scheduler {
         self.workers.find(address)
     }
 
+    /// `None` for a worker that is gone.
+    pub fn address_of(&self, worker: WorkerId) -> Option<Arc<str>> {
+        Some(Arc::clone(&self.workers.get(worker)?.address))
+    }
+
     /// The address of the worker that calls itself so.
-    pub fn worker_named(&self, name: &Value) -> Option<Arc<str>> {
-        let worker = self.workers.aliases.get(&name.as_key()?)?;
-        Some(Arc::clone(&self.workers.get(*worker)?.address))
+    pub fn address_named(&self, name: &Value) -> Option<Arc<str>> {
+        let worker = self.alias(name)?;
+        Some(Arc::clone(&self.workers.get(worker)?.address))
     }
 
     /// Every worker with the name it calls itself by.
@@ -65,12 +70,12 @@ impl Scheduler {
     pub fn identity(&self, limit: Option<usize>) -> Value {
         let limit = limit.unwrap_or(usize::MAX);
         let workers = self.workers.iter().take(limit);
-        self.identity_of(workers.map(identity))
+        self.identity_of(workers.map(|worker| describe(worker, true)))
     }
 
     /// The same for observers of worker status: without what changes with every heartbeat.
     pub fn worker_status_identity(&self) -> Value {
-        self.identity_of(self.workers.iter().map(status_identity))
+        self.identity_of(self.workers.iter().map(|worker| describe(worker, false)))
     }
 
     fn identity_of(&self, workers: impl Iterator<Item = Value>) -> Value {
@@ -83,9 +88,11 @@ impl Scheduler {
         }
     }
 
-    /// A worker's identity; `None` when it is gone.
-    pub fn worker_identity(&self, worker: WorkerId) -> Option<Value> {
-        self.workers.get(worker).map(identity)
+    /// A worker as `scheduler_info` shows it; null when it is gone. Observers of worker status get it without readings:
+    /// without metrics and the time of the last heartbeat.
+    pub fn worker_identity(&self, worker: WorkerId, with_readings: bool) -> Value {
+        let worker = self.workers.get(worker);
+        worker.map_or(Value::Nil, |worker| describe(worker, with_readings))
     }
 
     /// `{address: [key, …]}`; an unknown address holds nothing.
@@ -144,16 +151,6 @@ impl Scheduler {
     fn registered(&self, address: &str) -> Option<&Worker> {
         self.workers.get(self.workers.find(address)?)
     }
-}
-
-/// A worker as `scheduler_info` shows it.
-pub(crate) fn identity(worker: &Worker) -> Value {
-    describe(worker, true)
-}
-
-/// Without metrics and the time of the last heartbeat.
-pub(crate) fn status_identity(worker: &Worker) -> Value {
-    describe(worker, false)
 }
 
 fn describe(worker: &Worker, with_readings: bool) -> Value {

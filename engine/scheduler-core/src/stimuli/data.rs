@@ -1,0 +1,96 @@
+//! Data that did not come out of a task: scattered by a client.
+
+use crate::effects::{Effects, ToClient};
+use crate::ids::{ClientId, Time, WorkerId};
+use crate::replicas::TaskList;
+use crate::scheduler::Scheduler;
+use crate::task::{Phase, State, TaskId};
+use protocol::{Key, Text, Value};
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+impl Scheduler {
+    /// Workers have been given these values. `client`, if any, wants them kept.
+    ///
+    /// Workers that have left meanwhile are left out; a key without any holder is reported as lost.
+    pub fn update_data(
+        &mut self,
+        who_has: &[(Key, Vec<Text>)],
+        nbytes: &[(Key, u64)],
+        client: Option<ClientId>,
+        now: Time,
+        fx: &mut Effects,
+    ) {
+        self.begin_named(now, "update-data");
+        for (at, (key, addresses)) in who_has.iter().enumerate() {
+            let holders: SmallVec<[WorkerId; 4]> = addresses
+                .iter()
+                .filter_map(|address| self.worker_named(&Value::Str(address.clone())))
+                .collect();
+            let size = match nbytes.get(at) {
+                Some((own, size)) if own == key => Some(*size),
+                _ => nbytes
+                    .iter()
+                    .find(|(own, _)| own == key)
+                    .map(|(_, size)| *size),
+            };
+            self.scattered(key, &holders, size, client, fx);
+        }
+        self.settle(fx);
+        self.fill_slots(fx);
+        self.end();
+    }
+
+    fn scattered(
+        &mut self,
+        key: &Key,
+        holders: &[WorkerId],
+        nbytes: Option<u64>,
+        client: Option<ClientId>,
+        fx: &mut Effects,
+    ) {
+        let known = self.tasks.find(key);
+        if holders.is_empty() {
+            if let Some(client) = client.filter(|_| known.is_none()) {
+                self.tell_client(client, fx, ToClient::LostData { key: key.clone() });
+            }
+            return;
+        }
+        let task = known.unwrap_or_else(|| self.add_task(key.clone()));
+        self.leave_for_memory(task, fx);
+        self.set_nbytes(task, nbytes);
+        let mut ready = TaskList::new();
+        for holder in holders {
+            ready.extend(self.add_replica(task, *holder));
+        }
+        if self.tasks[task].phase() != Phase::Memory {
+            self.set_state(task, State::Memory);
+        }
+        self.recommend_ready(ready);
+        let workers: Arc<[Arc<str>]> = self
+            .addresses(holders.iter().copied())
+            .into_iter()
+            .collect();
+        if let Some(client) = client {
+            self.add_wish(client, task);
+        }
+        self.tell_wanters(task, fx, |core| ToClient::KeyInMemory {
+            key: core.tasks[task].key.clone(),
+            type_pickle: None,
+            workers: Some(Arc::clone(&workers)),
+        });
+        if self.tasks[task].is_unneeded() {
+            self.recommend(task, Phase::Released);
+        }
+    }
+
+    /// A task that was on its way to be computed has got its value from outside.
+    fn leave_for_memory(&mut self, task: TaskId, fx: &mut Effects) {
+        match self.tasks[task].phase() {
+            Phase::Released | Phase::Memory | Phase::Forgotten => {}
+            Phase::Waiting | Phase::NoWorker | Phase::Queued | Phase::Processing | Phase::Erred => {
+                self.give_up_run(task, fx);
+            }
+        }
+    }
+}
