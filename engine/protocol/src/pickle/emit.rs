@@ -199,6 +199,11 @@ impl<'a> Emitter<'a> {
                 Mutation::SetState(state) => {
                     self.schedule([Work::Visit(*state), Work::Write(opcode::BUILD)].into_iter());
                 }
+                Mutation::Call { setter, state } => {
+                    let parts = [*setter, id, *state].into_iter().map(Work::Visit);
+                    let call = [opcode::TUPLE2, opcode::REDUCE, opcode::POP];
+                    self.schedule(parts.chain(call.into_iter().map(Work::Write)));
+                }
                 Mutation::Append(items) => self.fill(items.clone(), opcode::APPENDS),
                 Mutation::AddItems(items) => self.fill(items.clone(), opcode::ADDITEMS),
                 Mutation::SetItems(entries) => self.fill(flat(entries), opcode::SETITEMS),

@@ -31,6 +31,7 @@ pub const EMPTY_DICT: u8 = b'}';
 pub const PROTO: u8 = 0x80;
 pub const NEWOBJ: u8 = 0x81;
 pub const TUPLE1: u8 = 0x85;
+pub const TUPLE2: u8 = 0x86;
 pub const TUPLE3: u8 = 0x87;
 pub const NEWTRUE: u8 = 0x88;
 pub const NEWFALSE: u8 = 0x89;

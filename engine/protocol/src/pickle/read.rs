@@ -17,6 +17,8 @@ pub(super) struct Reader<'a> {
     /// Heights of the stack at each open mark.
     marks: Vec<usize>,
     memo: Vec<Option<NodeId>>,
+    /// Whether a node has been given a memo slot.
+    memoized: Vec<bool>,
     buffers: usize,
     protocol: u8,
 }
@@ -30,6 +32,7 @@ impl<'a> Reader<'a> {
             stack: Vec::new(),
             marks: Vec::new(),
             memo: Vec::new(),
+            memoized: Vec::new(),
             buffers: 0,
             protocol: 0,
         }
@@ -66,7 +69,7 @@ impl<'a> Reader<'a> {
                     self.marks.pop();
                     Ok(())
                 }
-                _ => self.pop().map(drop),
+                _ => self.discard(),
             },
             opcode::POP_MARK => self.pop_mark().map(drop),
             opcode::DUP => {
@@ -120,6 +123,10 @@ impl<'a> Reader<'a> {
             opcode::NEXT_BUFFER => {
                 self.buffers += 1;
                 Node::Buffer(self.buffers - 1)
+            }
+            // Before protocol 3 the names are those of Python 2.
+            opcode::GLOBAL if self.protocol < 3 => {
+                return Err(Unsupported::NotPlain("class of an old pickle protocol"));
             }
             opcode::GLOBAL => Node::Global {
                 module: self.line()?,
@@ -283,6 +290,37 @@ impl<'a> Reader<'a> {
         Ok(top)
     }
 
+    /// Python pops what a call returned when the call only changed its first argument, which lies below.
+    fn discard(&mut self) -> Result<(), Unsupported> {
+        let popped = self.pop()?;
+        let Node::Object {
+            make: Make::Reduce {
+                callable,
+                arguments,
+            },
+            mutations,
+        } = &self.nodes[popped.0 as usize]
+        else {
+            return Ok(());
+        };
+        let setter = *callable;
+        match (&self.nodes[arguments.0 as usize], self.top()) {
+            (Node::Tuple(items), Ok(object))
+                if items.len() == 2 && items[0] == object && mutations.is_empty() =>
+            {
+                let state = items[1];
+                self.change(Mutation::Call { setter, state })
+            }
+            _ if self.is_known(popped) => Ok(()),
+            _ => Err(Unsupported::NotPlain("call whose result is discarded")),
+        }
+    }
+
+    /// Whether an object can still be reached after it was popped: Python pops the parts of a tuple that holds itself.
+    fn is_known(&self, id: NodeId) -> bool {
+        self.memoized.get(id.0 as usize).copied().unwrap_or(false)
+    }
+
     fn pop_many(&mut self, count: usize) -> Result<Vec<NodeId>, Unsupported> {
         let start = self
             .stack
@@ -314,6 +352,8 @@ impl<'a> Reader<'a> {
             self.memo.resize(slot + 1, None);
         }
         self.memo[slot] = Some(top);
+        self.memoized.resize(self.nodes.len(), false);
+        self.memoized[top.0 as usize] = true;
         Ok(())
     }
 

@@ -65,6 +65,11 @@ pub enum Make {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mutation {
     SetState(NodeId),
+    /// `setter(object, state)`: how functions pickled by value get theirs.
+    Call {
+        setter: NodeId,
+        state: NodeId,
+    },
     Append(Vec<NodeId>),
     SetItems(Vec<(NodeId, NodeId)>),
     AddItems(Vec<NodeId>),
@@ -165,6 +170,10 @@ impl Tree {
                 for mutation in mutations {
                     match mutation {
                         Mutation::SetState(state) => children.push(*state),
+                        // The setter is given the object itself.
+                        Mutation::Call { setter, state } => {
+                            children.extend_from_slice(&[*setter, id, *state])
+                        }
                         Mutation::Append(items) | Mutation::AddItems(items) => {
                             children.extend_from_slice(items)
                         }
