@@ -55,6 +55,7 @@ pub use policies::replicate::GatherPlan;
 pub use policies::retire::AfterRetiring;
 pub use queries::identity::WorkerContact;
 pub use queries::metadata::MetadataError;
+pub use queries::status::{FailedTask, WorkerSummary};
 pub use queries::totals::{Counts, MemoryUse, PrefixTotals, WorkerCounts};
 pub use registration::{Refusal, Registration, Removal, WorkerName, WorkerStatus};
 pub use scheduler::Scheduler;

@@ -1,6 +1,8 @@
 //! Answers to questions; nothing here changes anything.
 
+mod cluster;
 pub(crate) mod identity;
 pub(crate) mod metadata;
+pub(crate) mod status;
 pub(crate) mod tables;
 pub(crate) mod totals;

@@ -159,12 +159,14 @@ impl Scheduler {
         };
         Counts {
             bytes: self.workers.iter().map(|worker| worker.nbytes).sum(),
-            clients: self.client_count(),
+            // Stock Dask counts its pseudo clients here.
+            clients: self.clients.len(),
             cores: self.workers.total_nthreads,
             erred: of("erred"),
             hosts: self.workers.hosts.len(),
             idle: self.workers.idle.len(),
-            memory: of("memory"),
+            // Replicas, as in stock Dask.
+            memory: self.workers.iter().map(|worker| worker.has_what.len() as u64).sum(),
             processing: of("processing"),
             released: of("released"),
             saturated: self.workers.saturated.len(),
