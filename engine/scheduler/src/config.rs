@@ -19,7 +19,6 @@ use std::time::Duration;
 use protocol::Limits;
 use thiserror::Error;
 use tracing::warn;
-use transport::{Connector, ListenOptions};
 
 use crate::args::SchedulerArgs;
 use dask::{DashboardTls, DaskConfig};
@@ -129,40 +128,14 @@ impl Config {
         })
     }
 
-    /// How to listen at each binding. Reads the certificates.
-    pub fn listen_options(&self) -> Result<Vec<ListenOptions>, transport::SecurityError> {
-        let security = self.security.load()?;
-        let comm = &self.dask.comm;
-        let options = self.bindings.iter().map(|binding| ListenOptions {
-            scheme: binding.scheme,
-            ports: binding.ports.clone(),
-            security: security.clone(),
-            backlog: i32::try_from(comm.socket_backlog).unwrap_or(i32::MAX),
-            handshake_timeout: comm.connect_timeout,
-            tcp_timeout: self.tcp_timeout(),
-            limits: self.limits(),
-            ..ListenOptions::tcp(binding.host.clone(), 0)
-        });
-        Ok(options.collect())
-    }
-
-    /// How to connect to peers. Reads the certificates.
-    pub fn connector(&self) -> Result<Connector, transport::SecurityError> {
-        Ok(Connector {
-            security: self.security.load()?,
-            connect_timeout: self.dask.comm.connect_timeout,
-            tcp_timeout: self.tcp_timeout(),
-            limits: self.limits(),
-        })
-    }
-
     /// How long a silent connection counts as alive; switched off it is a day.
-    fn tcp_timeout(&self) -> Duration {
+    pub fn tcp_timeout(&self) -> Duration {
         const DAY: Duration = Duration::from_secs(86_400);
         self.dask.comm.tcp_timeout.unwrap_or(DAY)
     }
 
-    fn limits(&self) -> Limits {
+    /// What a peer may send once it has introduced itself.
+    pub fn limits(&self) -> Limits {
         Limits {
             max_message_bytes: self.dask.comm.message_bytes_limit,
             ..Limits::default()

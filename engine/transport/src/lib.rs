@@ -23,4 +23,5 @@ pub use local_address::{InterfaceError, concrete_ip, interface_ip, local_ip_towa
 pub use outbox::{Outbox, OutboxDriver, OutboxError, PushError, outbox};
 pub use pool::{CallError, Pool};
 pub use resolve::{ResolveError, resolve};
-pub use security::{Security, SecurityError, TlsSettings, TlsVersion};
+pub use security::{Security, SecurityError, TlsSettings, TlsVersion, https_acceptor};
+pub use tokio_rustls::TlsAcceptor;

@@ -18,6 +18,7 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore,
     ServerConfig, SignatureScheme, SupportedProtocolVersion, version,
 };
+use tokio_rustls::TlsAcceptor;
 
 /// How connections are protected.
 #[derive(Clone, Default)]
@@ -146,6 +147,15 @@ impl Security {
             Ok(())
         }
     }
+}
+
+/// TLS for an HTTP server: shows a certificate and asks for none. Both are a path or PEM text.
+pub fn https_acceptor(certificate: &str, key: &str) -> Result<TlsAcceptor, SecurityError> {
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(certificates("tls certificate", certificate)?, private_key(key)?)?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 /// PEM text: the setting itself if it has a line break, else the file it names.

@@ -1,0 +1,144 @@
+//! Sockets of the HTTP server: binding, accepting, and the bounds on what one visitor and all together may cost.
+//!
+//! Invariant: at most [`VISITORS`] connections are open; one that sends no request in time, or stays for too long, is
+//! closed.
+
+use crate::config::HttpConfig;
+use crate::config::listen::DashboardBinding;
+use anyhow::Context as _;
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tracing::{debug, warn};
+use transport::TlsAcceptor;
+
+/// Connections open at a time; more have to wait until one closes.
+const VISITORS: usize = 256;
+/// How long a visitor may take to send a request's head, and a TLS handshake before it.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long one connection is kept, however busy it is.
+const LONGEST_VISIT: Duration = Duration::from_secs(600);
+/// How long an answer under way may take to leave after that.
+const GOODBYE: Duration = Duration::from_secs(10);
+/// How long to wait before accepting again when that failed, for instance for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A bound HTTP socket.
+pub struct BoundListener {
+    socket: TcpListener,
+    tls: Option<TlsAcceptor>,
+}
+
+impl BoundListener {
+    pub fn port(&self) -> u16 {
+        self.socket.local_addr().map_or(0, |address| address.port())
+    }
+}
+
+/// Binds every address that was asked for; a busy port is replaced by a free one.
+pub async fn bind(config: &HttpConfig) -> anyhow::Result<Vec<BoundListener>> {
+    let tls = &config.tls;
+    let acceptor = match &tls.certificate {
+        Some(certificate) => {
+            let key = tls.key.as_ref().unwrap_or(certificate);
+            let acceptor = transport::https_acceptor(certificate, key);
+            Some(acceptor.context("read the certificate in distributed.scheduler.dashboard.tls")?)
+        }
+        None => None,
+    };
+    let mut listeners = Vec::new();
+    for binding in &config.bindings {
+        listeners.push(BoundListener {
+            socket: bind_one(binding).await?,
+            tls: acceptor.clone(),
+        });
+    }
+    Ok(listeners)
+}
+
+async fn bind_one(binding: &DashboardBinding) -> anyhow::Result<TcpListener> {
+    let host = match binding.host.as_str() {
+        "" => "0.0.0.0",
+        host => host,
+    };
+    let addresses: Vec<IpAddr> = transport::resolve(host).await?;
+    let ip = *addresses
+        .first()
+        .with_context(|| format!("find an address of {host}"))?;
+    let wanted = SocketAddr::new(ip, binding.port);
+    match TcpListener::bind(wanted).await {
+        Ok(listener) => Ok(listener),
+        Err(error) => {
+            let free = TcpListener::bind(SocketAddr::new(ip, 0)).await;
+            let listener =
+                free.with_context(|| format!("answer HTTP on {wanted} (--dashboard-address)"))?;
+            let port = listener.local_addr()?.port();
+            warn!(wanted = %wanted, port, error = %error, "the HTTP port is not free, another cluster may run; taking a free one");
+            Ok(listener)
+        }
+    }
+}
+
+/// Accepts and answers until it is dropped; open connections then end by themselves.
+pub async fn serve(listener: BoundListener, router: Router) {
+    let visitors = Arc::new(Semaphore::new(VISITORS));
+    loop {
+        let Ok(visitor) = Arc::clone(&visitors).acquire_owned().await else {
+            return;
+        };
+        match listener.socket.accept().await {
+            Ok((stream, _)) => {
+                let (tls, router) = (listener.tls.clone(), router.clone());
+                tokio::spawn(async move {
+                    let _visitor = visitor;
+                    visit(stream, tls, router).await;
+                });
+            }
+            Err(error) => {
+                warn!(error = %error, "accept failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn visit(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router) {
+    // Answers are small and complete; waiting for more to send only delays them.
+    let _unsupported = stream.set_nodelay(true);
+    let Some(acceptor) = tls else {
+        return answer(stream, router).await;
+    };
+    match tokio::time::timeout(HEAD_TIMEOUT, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => answer(stream, router).await,
+        Ok(Err(error)) => debug!(error = %error, "TLS handshake of an HTTP visitor failed"),
+        Err(_) => debug!("TLS handshake of an HTTP visitor took too long"),
+    }
+}
+
+async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = pin!(connection);
+    let ended = match tokio::time::timeout(LONGEST_VISIT, connection.as_mut()).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(GOODBYE, connection)
+                .await
+                .unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
+        debug!(error = %error, "HTTP connection dropped");
+    }
+}
