@@ -1,0 +1,329 @@
+//! One helper process and the tasks that talk to it: starts it, reads its answers, bounds its time, buries it.
+
+use super::channel::{Kind, Message, MessageReader};
+use super::error::GraphError;
+use super::job::{Answer, Job};
+use super::pool::SlotState;
+use super::process::{self, Mode, Process};
+use super::reply::{self, GraphBuilder, ReplyError};
+use super::{Link, Shared};
+use bytes::Bytes;
+use protocol::Value;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::pin::Pin;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::process::Child;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Sleep;
+
+/// How long after a failed start the next one may be tried.
+const RETRY_START: Duration = Duration::from_secs(1);
+/// How long a helper may take to import dask and distributed.
+const START_LIMIT: Duration = Duration::from_secs(120);
+/// How long a helper that closed its channel may take to exit.
+const EXIT_LIMIT: Duration = Duration::from_secs(2);
+
+/// What the helpers' interpreter has.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    pub python: String,
+    pub executable: String,
+    pub dask: String,
+    pub distributed: String,
+    /// As `distributed.versions.get_versions()`: host and packages.
+    pub versions: Value,
+    /// Sample pickles of what clients send, by name.
+    pub probes: Value,
+}
+
+/// Why a helper ended.
+enum End {
+    /// It closed the channel: it exited or was killed.
+    Closed,
+    TimedOut,
+    Malformed(String),
+    /// We are closing.
+    Wanted,
+}
+
+/// Starts a helper for `slot`, whose state is `Starting`.
+pub fn start(shared: Arc<Shared>, slot: usize) {
+    tokio::spawn(async move {
+        let state = match run(&shared, slot).await {
+            Ok(()) => SlotState::Absent,
+            Err(text) => {
+                start_failed(&shared, slot, &text);
+                SlotState::Failed
+            }
+        };
+        if state == SlotState::Failed {
+            tokio::time::sleep(RETRY_START).await;
+            shared.lock().pool.slots[slot].state = SlotState::Absent;
+        } else if !*shared.closed.borrow() {
+            shared.keep_one_warm();
+        }
+        shared.advance();
+    });
+}
+
+/// The whole life of one helper; an error means that it never worked.
+async fn run(shared: &Arc<Shared>, slot: usize) -> Result<(), String> {
+    let python = shared.options.python.display();
+    let Process { mut child, stream, lifeline, introduction } = process::start(&shared.options, Mode::Graphs)
+        .map_err(|error| format!("cannot start the Python interpreter {python}: {error}"))?;
+    shared.lock().process_ids[slot] = child.id();
+    let (read, mut write) = stream.into_split();
+    let mut reader = MessageReader::new(read);
+    let greeting = tokio::time::timeout(START_LIMIT, greet(&mut reader, &mut write, &introduction)).await;
+    let environment = match greeting {
+        Ok(Ok(environment)) => environment,
+        Ok(Err(text)) => return Err(format!("{text}{}", exit_text(&mut child).await)),
+        Err(_) => return Err(format!("{python} did not import dask and distributed within {START_LIMIT:?}")),
+    };
+    tracing::info!(slot, pid = child.id(), distributed = environment.distributed, "graph helper is ready");
+    let head_changed = ready(shared, slot, environment, write);
+    let mut session = Session { shared, slot, head_changed, builder: None };
+    let end = session.serve(&mut reader).await;
+    shared.lock().links[slot] = None;
+    drop(lifeline);
+    bury(shared, slot, end, &mut child).await;
+    Ok(())
+}
+
+async fn greet(
+    reader: &mut MessageReader<OwnedReadHalf>,
+    write: &mut OwnedWriteHalf,
+    introduction: &Bytes,
+) -> Result<Environment, String> {
+    let lost = |error: io::Error| format!("the graph helper ended while it started: {error}");
+    write.write_all(introduction).await.map_err(lost)?;
+    let message = reader.next().await.map_err(lost)?;
+    let message = message.ok_or_else(|| "the graph helper ended while it started".to_owned())?;
+    match message.kind {
+        Kind::Hello => Environment::read(message).map_err(|error| format!("the graph helper's greeting is unreadable: {error}")),
+        _ => Err(start_refusal(&message)),
+    }
+}
+
+/// Why the interpreter cannot be a helper, with the remedy.
+fn start_refusal(message: &Message) -> String {
+    let said = message.blobs.first().map(|blob| serde_json::from_slice::<serde_json::Value>(blob));
+    let said = said.and_then(Result::ok).unwrap_or_default();
+    let text = |field: &str| said.get(field).and_then(|value| value.as_str()).unwrap_or("unknown").to_owned();
+    format!(
+        "the Python interpreter {} cannot open graphs: {}. It needs the dask and distributed of the clients; \
+         choose another interpreter with --python or DASKJOB_PYTHON",
+        text("executable"),
+        text("error")
+    )
+}
+
+impl Environment {
+    fn read(message: Message) -> Result<Self, ReplyError> {
+        let hello = reply::value(message.blobs)?.detached();
+        let text = |field: &'static str| {
+            let text = hello.get(field).and_then(Value::as_str).map(str::to_owned);
+            text.ok_or(ReplyError::Missing(field, 0))
+        };
+        Ok(Self {
+            python: text("python")?,
+            executable: text("executable")?,
+            dask: text("dask")?,
+            distributed: text("distributed")?,
+            versions: hello.get("versions").cloned().unwrap_or_default(),
+            probes: hello.get("probes").cloned().unwrap_or_default(),
+        })
+    }
+}
+
+/// The helper takes requests from now on; first the files that every helper has.
+fn ready(shared: &Arc<Shared>, slot: usize, environment: Environment, write: OwnedWriteHalf) -> Arc<Notify> {
+    let (outgoing, pieces) = mpsc::unbounded_channel();
+    tokio::spawn(write_out(write, pieces));
+    let head_changed = Arc::new(Notify::new());
+    {
+        let mut state = shared.lock();
+        state.links[slot] = Some(Link { outgoing, head_changed: head_changed.clone() });
+        state.pool.slots[slot].state = SlotState::Ready;
+        for upload in state.uploads.clone() {
+            state.pool.slots[slot].running.push_back(upload.job(Answer::Nobody));
+            state.send_last(slot);
+        }
+    }
+    shared.environment.send_replace(Some(Ok(Arc::new(environment))));
+    shared.advance();
+    head_changed
+}
+
+async fn write_out(mut write: OwnedWriteHalf, mut pieces: mpsc::UnboundedReceiver<Vec<Bytes>>) {
+    while let Some(message) = pieces.recv().await {
+        for piece in message {
+            // The reader notices that the helper is gone and says what becomes of its requests.
+            if write.write_all(&piece).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Reads a ready helper's answers.
+struct Session<'a> {
+    shared: &'a Arc<Shared>,
+    slot: usize,
+    head_changed: Arc<Notify>,
+    builder: Option<GraphBuilder>,
+}
+
+impl Session<'_> {
+    async fn serve(&mut self, reader: &mut MessageReader<OwnedReadHalf>) -> End {
+        let limit = self.shared.options.time_limit;
+        let mut closed = self.shared.closed.subscribe();
+        let mut timer: Pin<Box<Sleep>> = Box::pin(tokio::time::sleep(limit));
+        let mut is_working = !self.shared.lock().pool.slots[self.slot].running.is_empty();
+        loop {
+            tokio::select! {
+                message = reader.next() => match message {
+                    Ok(None) | Err(_) => return End::Closed,
+                    Ok(Some(message)) => match self.handle(message) {
+                        Ok(None) => {}
+                        Ok(Some(more)) => {
+                            is_working = more;
+                            timer.set(tokio::time::sleep(limit));
+                        }
+                        Err(error) => return End::Malformed(error.to_string()),
+                    },
+                },
+                () = self.head_changed.notified() => {
+                    is_working = true;
+                    timer.set(tokio::time::sleep(limit));
+                }
+                () = &mut timer, if is_working => return End::TimedOut,
+                _ = closed.wait_for(|closed| *closed) => return End::Wanted,
+            }
+        }
+    }
+
+    /// Handles one message; `Some(more)` when it ended a request, and whether another one follows.
+    fn handle(&mut self, message: Message) -> Result<Option<bool>, ReplyError> {
+        match message.kind {
+            Kind::Begin => self.builder.insert(GraphBuilder::default()).begin(message)?,
+            Kind::Tasks => self.builder.as_mut().ok_or(ReplyError::Order)?.tasks(message)?,
+            Kind::End => {
+                let graph = self.builder.take().ok_or(ReplyError::Order)?.finish()?;
+                return self.answer(|answer| match answer {
+                    Answer::Graph(sender) => drop(sender.send(Ok(graph))),
+                    Answer::Frames(_) | Answer::Nobody => {}
+                });
+            }
+            Kind::Value => {
+                let frames = message.blobs;
+                return self.answer(|answer| match answer {
+                    Answer::Frames(sender) => drop(sender.send(Ok(frames))),
+                    Answer::Graph(_) | Answer::Nobody => {}
+                });
+            }
+            Kind::Error => {
+                self.builder = None;
+                let error = reply::error(&message)?;
+                let (job, more) = self.finish_head()?;
+                job.fail(error);
+                return Ok(Some(more));
+            }
+            _ => return Err(ReplyError::Order),
+        }
+        Ok(None)
+    }
+
+    fn answer(&self, send: impl FnOnce(Answer)) -> Result<Option<bool>, ReplyError> {
+        let (job, more) = self.finish_head()?;
+        send(job.answer);
+        Ok(Some(more))
+    }
+
+    /// Takes the request that has been answered, and gives the helper new ones.
+    fn finish_head(&self) -> Result<(Job, bool), ReplyError> {
+        let job = self.shared.lock().pool.slots[self.slot].running.pop_front().ok_or(ReplyError::Order)?;
+        self.shared.advance();
+        let more = !self.shared.lock().pool.slots[self.slot].running.is_empty();
+        Ok((job, more))
+    }
+}
+
+/// A helper is gone: its current request fails with the reason, the others are served by another helper.
+async fn bury(shared: &Arc<Shared>, slot: usize, end: End, child: &mut Child) {
+    let reason = match end {
+        End::Closed => format!("ended{}", exit_text(child).await),
+        End::TimedOut => {
+            let seconds = shared.options.time_limit.as_secs_f64();
+            format!("was stopped because it took longer than {seconds} s (--graph-time-limit)")
+        }
+        End::Malformed(text) => format!("was stopped because its answer made no sense: {text}"),
+        End::Wanted => "was stopped because the scheduler is closing".to_owned(),
+    };
+    let _already_dead = child.kill().await;
+    let guilty = {
+        let mut state = shared.lock();
+        state.process_ids[slot] = None;
+        state.pool.lost(slot, SlotState::Absent)
+    };
+    if *shared.closed.borrow() {
+        return;
+    }
+    tracing::warn!(slot, reason, held_a_graph = guilty.is_some(), "graph helper is gone");
+    if let Some(job) = guilty {
+        job.fail(GraphError::runtime(&format!(
+            "The graph helper, the scheduler's Python process that opens graphs, {reason} while it was opening this \
+             graph. Only this graph is lost. Look for code that crashes or never ends when the graph is unpickled or \
+             built, and for large objects embedded in it."
+        )));
+    }
+}
+
+/// `: exit code 3` or `: killed by signal 9 …`.
+async fn exit_text(child: &mut Child) -> String {
+    match tokio::time::timeout(EXIT_LIMIT, child.wait()).await {
+        Ok(Ok(status)) => describe(status),
+        Ok(Err(error)) => format!(" ({error})"),
+        Err(_) => " (it closed its channel but did not exit)".to_owned(),
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!(" with exit code {code}"),
+        (None, Some(9)) => " killed by signal 9 (SIGKILL; the kernel sends it when memory runs out)".to_owned(),
+        (None, Some(signal)) => format!(" killed by signal {signal}"),
+        (None, None) => String::new(),
+    }
+}
+
+/// No helper can be had now: unless another one works, nobody waits in vain.
+fn start_failed(shared: &Arc<Shared>, slot: usize, text: &str) {
+    tracing::error!(slot, error = text, "graph helper cannot start");
+    let error = GraphError::runtime(text);
+    let failed = {
+        let mut state = shared.lock();
+        state.process_ids[slot] = None;
+        state.pool.lost(slot, SlotState::Failed);
+        match state.pool.count(SlotState::Ready) + state.pool.count(SlotState::Starting) {
+            0 => std::mem::take(&mut state.pool.waiting),
+            _ => Default::default(),
+        }
+    };
+    if shared.environment.borrow().as_ref().is_none_or(Result::is_err) {
+        shared.environment.send_replace(Some(Err(error.clone())));
+    }
+    for job in failed {
+        job.fail(error.clone());
+    }
+}
+
+/// Which processes are alive.
+pub fn process_ids(shared: &Shared) -> Vec<u32> {
+    shared.lock().process_ids.iter().flatten().copied().collect()
+}

@@ -1,0 +1,84 @@
+//! Starts one helper process.
+//!
+//! The interpreter gets a short bootstrap by `-c`; the sources and options follow over the channel, which the child
+//! inherits as stdin and moves away at once. Its stdout is the read end of a pipe whose other end only we hold: the
+//! kernel kills the helper when that closes, however we end. What user code prints goes to our stderr.
+
+use super::HelperOptions;
+use bytes::{BufMut, Bytes, BytesMut};
+use serde_json::json;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::process::Stdio;
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+
+const BOOTSTRAP: &str = include_str!("bootstrap.py");
+const GRAPH_HELPER: &str = include_str!("../../../../python/daskjob/graph_helper.py");
+const SCHEDULER_SHIM: &str = include_str!("../../../../python/daskjob/scheduler_shim.py");
+
+/// What a helper process is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Opens graphs; stateless.
+    Graphs,
+    /// Runs `run_on_scheduler` functions and holds scheduler plugins.
+    Functions,
+}
+
+impl Mode {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Graphs => "graphs",
+            Self::Functions => "functions",
+        }
+    }
+}
+
+/// A running helper process.
+pub struct Process {
+    pub child: Child,
+    pub stream: UnixStream,
+    /// Dropping it kills the process.
+    pub lifeline: io::PipeWriter,
+    /// What to send first.
+    pub introduction: Bytes,
+}
+
+/// Starts the interpreter; that it works shows only when it says hello.
+pub fn start(options: &HelperOptions, mode: Mode) -> io::Result<Process> {
+    let (ours, theirs) = StdUnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    let (lifeline_read, lifeline) = io::pipe()?;
+    let mut command = Command::new(&options.python);
+    command
+        .args(["-c", BOOTSTRAP, "daskjob-graph-helper", mode.name()])
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::from(OwnedFd::from(lifeline_read)))
+        .kill_on_drop(true);
+    for (name, value) in &options.environment {
+        command.env(name, value);
+    }
+    let child = command.spawn()?;
+    let introduction = introduction(options, mode);
+    Ok(Process { child, stream: UnixStream::from_std(ours)?, lifeline, introduction })
+}
+
+fn introduction(options: &HelperOptions, mode: Mode) -> Bytes {
+    let text = json!({
+        "sources": {"graph_helper": GRAPH_HELPER, "scheduler_shim": SCHEDULER_SHIM},
+        "options": {
+            "mode": mode.name(),
+            "memory_limit": options.memory_limit_bytes,
+            "local_directory": options.local_directory,
+            "preload": options.preload,
+            "preload_argv": options.preload_argv,
+        },
+    })
+    .to_string();
+    let mut introduction = BytesMut::with_capacity(4 + text.len());
+    introduction.put_u32_le(u32::try_from(text.len()).expect("our own sources are small"));
+    introduction.extend_from_slice(text.as_bytes());
+    introduction.freeze()
+}
