@@ -1,6 +1,7 @@
 //! What the core asks of the program beside messages to peers.
 
 use crate::context::Context;
+use crate::rpc::RetirementEnd;
 use protocol::{Value, array, map};
 use scheduler_core::{Action, LogLevel};
 use std::sync::Arc;
@@ -23,17 +24,28 @@ pub async fn perform(ctx: Arc<Context>, mut asked: mpsc::UnboundedReceiver<Actio
             }
             Action::WorkerRemoved { address } => {
                 ctx.status_feed.publish(&array!["remove", &*address]);
+                ctx.pool.remove(&address);
             }
+            Action::RetirementEnded {
+                worker,
+                address,
+                retired,
+                identity,
+            } => ctx.rpc.retirements.publish(&RetirementEnd {
+                worker,
+                address,
+                retired,
+                identity,
+            }),
             Action::Log {
                 level,
                 message,
                 subject,
             } => log(level, message, &subject),
-            // The core loop sees to connections; whoever waits for a retirement asks the core.
+            // The core loop sees to connections.
             Action::DropWorkerConnection(_)
             | Action::DropBrokenWorker { .. }
-            | Action::DropBrokenClient { .. }
-            | Action::RetirementEnded { .. } => {}
+            | Action::DropBrokenClient { .. } => {}
         }
     }
 }

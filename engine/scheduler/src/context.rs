@@ -3,11 +3,12 @@
 //! Nothing here decides anything about tasks: that is the core's, reached through `core`.
 
 use crate::config::Config;
-use crate::core_loop::CoreHandle;
+use crate::core_loop::{CoreHandle, Stopped};
 use crate::graph::GraphHelpers;
 use crate::plugins::Plugins;
+use crate::rpc;
 use crate::streams::status::StatusFeed;
-use protocol::Value;
+use protocol::{Value, map};
 use scheduler_core::Time;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -23,6 +24,8 @@ pub struct Context {
     pub identity: Identity,
     /// Worker, nanny and scheduler plugins as clients registered them.
     pub plugins: Plugins,
+    /// What RPC handlers share with each other.
+    pub rpc: rpc::State,
     /// Cluster managers that want to know who joins and leaves.
     pub status_feed: StatusFeed,
     pub closing: watch::Sender<Option<Closing>>,
@@ -55,6 +58,42 @@ impl Context {
                 Value::Nil
             }
         }
+    }
+
+    /// Who this scheduler is, with at most so many of its workers.
+    pub async fn identity(
+        &self,
+        workers_limit: Option<usize>,
+        with_metrics: bool,
+    ) -> Result<Value, Stopped> {
+        let own = &self.identity;
+        let services = match own.dashboard_port {
+            Some(port) => map! {"dashboard" => u32::from(port)},
+            None => map! {},
+        };
+        let mut identity = map! {
+            "type" => "Scheduler",
+            "id" => own.id.as_str(),
+            "address" => own.addresses.first().map(String::as_str),
+            "services" => services,
+            "started" => own.started.seconds(),
+        };
+        let (count, threads, memory, workers) = self
+            .core
+            .call(move |core, _, _| {
+                (
+                    core.worker_count(),
+                    core.total_nthreads(),
+                    core.total_memory(),
+                    core.worker_identities(workers_limit, with_metrics),
+                )
+            })
+            .await?;
+        identity.set("n_workers", count);
+        identity.set("total_threads", threads);
+        identity.set("total_memory", memory);
+        identity.set("workers", workers);
+        Ok(identity)
     }
 
     /// Asks the program to close; a second request changes nothing.

@@ -200,29 +200,34 @@ impl CoreLoop {
             }
         }
         for action in self.effects.drain_actions() {
-            self.act(action);
+            act(action, &mut self.workers, &mut self.clients, &self.actions);
         }
     }
+}
 
-    fn act(&mut self, action: Action) {
-        match action {
+fn act(
+    action: Action,
+    workers: &mut HashMap<WorkerId, Outbox<ToWorker>>,
+    clients: &mut HashMap<ClientId, Outbox<ToClient>>,
+    actions: &mpsc::UnboundedSender<Action>,
+) {
+    match action {
             // Without its outbox the connection writes what is queued and closes.
-            Action::DropWorkerConnection(worker) => drop(self.workers.remove(&worker)),
+            Action::DropWorkerConnection(worker) => drop(workers.remove(&worker)),
             Action::DropBrokenWorker { worker, why } => {
                 warn!(reason = %why, "worker broke the protocol");
-                if let Some(outbox) = self.workers.remove(&worker) {
+                if let Some(outbox) = workers.remove(&worker) {
                     outbox.hangup().ring();
                 }
             }
             Action::DropBrokenClient { client, why } => {
                 warn!(reason = %why, "client broke the protocol");
-                if let Some(outbox) = self.clients.remove(&client) {
+                if let Some(outbox) = clients.remove(&client) {
                     outbox.hangup().ring();
                 }
             }
             // Nobody listens any more while the program closes.
-            other => drop(self.actions.send(other)),
-        }
+            other => drop(actions.send(other)),
     }
 }
 

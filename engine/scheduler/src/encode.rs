@@ -4,8 +4,7 @@
 //! stock Dask's.
 
 use crate::outbox::Weight;
-use bytes::Bytes;
-use protocol::{Key, MessageWriter, Text, Value};
+use protocol::{Frames, Key, MessageWriter, Text, Value};
 use scheduler_core::{ComputeTask, Replicas, RunSpec, ToClient, ToWorker};
 use std::sync::Arc;
 
@@ -52,7 +51,7 @@ pub trait Encode {
 }
 
 /// One wire message with the whole batch.
-pub fn batch<M: Encode>(messages: &[M]) -> Vec<Bytes> {
+pub fn batch<M: Encode>(messages: &[M]) -> Frames {
     let mut out = MessageWriter::new();
     out.write_array_len(messages.len());
     for message in messages {
@@ -113,12 +112,21 @@ impl Encode for ToWorker {
 impl Encode for ToClient {
     fn encode(&self, out: &mut MessageWriter) {
         match self {
-            Self::KeyInMemory { key, type_pickle } => {
-                operation(out, "key-in-memory", 1 + usize::from(type_pickle.is_some()));
+            Self::KeyInMemory {
+                key,
+                type_pickle,
+                workers,
+            } => {
+                let optional = usize::from(type_pickle.is_some()) + usize::from(workers.is_some());
+                operation(out, "key-in-memory", 1 + optional);
                 write_key_field(key, out);
                 if let Some(pickle) = type_pickle {
                     out.write_str("type");
                     out.write_bin(pickle);
+                }
+                if let Some(workers) = workers {
+                    out.write_str("workers");
+                    write_addresses(workers, out);
                 }
             }
             Self::TaskErred {
@@ -136,7 +144,7 @@ impl Encode for ToClient {
                 keys,
                 reason,
                 message,
-            } => cancelled_keys(keys, reason.as_ref(), message.as_ref(), out),
+            } => cancelled_keys(keys, reason, message, out),
             Self::TaskRetried { key } => key_message("task-retried", key, out),
             Self::Restart => operation(out, "restart", 0),
             Self::Event { topic, at, message } => {
@@ -198,13 +206,18 @@ fn write_dependencies(task: &ComputeTask, out: &mut MessageWriter) {
     out.write_map_len(task.dependencies.len());
     for dependency in &task.dependencies {
         out.write_key(&dependency.key);
-        out.write_i64(dependency.nbytes as i64);
+        write_nbytes(dependency.nbytes, out);
     }
+}
+
+/// A size that is not known travels as -1.
+fn write_nbytes(nbytes: Option<u64>, out: &mut MessageWriter) {
+    out.write_i64(nbytes.map_or(-1, |nbytes| nbytes as i64));
 }
 
 fn write_run_spec(run_spec: Option<&RunSpec>, out: &mut MessageWriter) {
     match run_spec {
-        Some(spec) => out.write_pickle(&spec.pickle(), spec.buffers()),
+        Some(spec) => out.write_raw_pickle(&spec.pickle(), spec.buffers()),
         None => out.write_nil(),
     }
 }
@@ -232,16 +245,11 @@ fn acquire_replicas(who_has: &Replicas, nbytes: &[u64], stimulus: &Text, out: &m
     write_stimulus(stimulus, out);
 }
 
-fn cancelled_keys(
-    keys: &[Key],
-    reason: Option<&Text>,
-    message: Option<&Text>,
-    out: &mut MessageWriter,
-) {
+fn cancelled_keys(keys: &[Key], reason: &Value, message: &Value, out: &mut MessageWriter) {
     operation(out, "cancelled-keys", 3);
     write_keys(keys, out);
-    write_field("reason", &Value::from(reason.cloned()), out);
-    write_field("msg", &Value::from(message.cloned()), out);
+    write_field("reason", reason, out);
+    write_field("msg", message, out);
 }
 
 /// Opens a message of `fields` fields beside `op`.
@@ -282,7 +290,7 @@ fn write_field(name: &str, value: &Value, out: &mut MessageWriter) {
 
 fn write_stimulus(stimulus_id: &Text, out: &mut MessageWriter) {
     out.write_str("stimulus_id");
-    out.write_text(stimulus_id);
+    out.write_str_bytes(stimulus_id.as_bytes());
 }
 
 fn write_who_has(who_has: &Replicas, out: &mut MessageWriter) {

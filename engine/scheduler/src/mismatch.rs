@@ -6,6 +6,7 @@
 use protocol::{Text, Value};
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// Packages whose version on the scheduler counts; others only matter between clients and workers.
 const RELEVANT_ON_THE_SCHEDULER: [&str; 7] = [
@@ -19,11 +20,16 @@ const RELEVANT_ON_THE_SCHEDULER: [&str; 7] = [
 ];
 
 /// The warning stock Dask's client shows, or an empty text when all agree.
-pub fn warning(scheduler: &Value, workers: &[Value], source: &Value, source_name: &str) -> String {
+pub fn warning(
+    scheduler: &Value,
+    workers: &[(Arc<str>, Value)],
+    source: &Value,
+    source_name: &str,
+) -> String {
     let mut names = BTreeSet::new();
     collect_names(source, &mut names);
     collect_names(scheduler, &mut names);
-    for worker in workers {
+    for (_, worker) in workers {
         collect_names(worker, &mut names);
     }
     let rows: Vec<[String; 4]> = names
@@ -62,10 +68,18 @@ fn parse_release(version: &str) -> Option<Vec<u32>> {
         .collect()
 }
 
-fn row(name: &str, scheduler: &Value, workers: &[Value], source: &Value) -> Option<[String; 4]> {
+fn row(
+    name: &str,
+    scheduler: &Value,
+    workers: &[(Arc<str>, Value)],
+    source: &Value,
+) -> Option<[String; 4]> {
     let on_scheduler = shown(scheduler, name);
     let on_source = shown(source, name);
-    let on_workers: BTreeSet<String> = workers.iter().map(|worker| shown(worker, name)).collect();
+    let on_workers: BTreeSet<String> = workers
+        .iter()
+        .map(|(_, worker)| shown(worker, name))
+        .collect();
     let mut all = on_workers.clone();
     all.insert(on_source.clone());
     if RELEVANT_ON_THE_SCHEDULER.contains(&name) {
@@ -154,14 +168,14 @@ mod tests {
     #[test]
     fn equal_versions_give_no_warning() {
         let same = versions(&[("dask", "2026.8.0"), ("numpy", "2.4.0")]);
-        assert_eq!(warning(&same, std::slice::from_ref(&same), &same, "Client"), "");
+        assert_eq!(warning(&same, &[(Arc::from("tcp://w"), same.clone())], &same, "Client"), "");
     }
 
     #[test]
     fn a_package_the_scheduler_does_not_care_about_may_differ_on_it() {
         let scheduler = versions(&[("numpy", "1.0.0")]);
         let peer = versions(&[("numpy", "2.4.0")]);
-        assert_eq!(warning(&scheduler, std::slice::from_ref(&peer), &peer, "Client"), "");
+        assert_eq!(warning(&scheduler, &[(Arc::from("tcp://w"), peer.clone())], &peer, "Client"), "");
     }
 
     #[test]

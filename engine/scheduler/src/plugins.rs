@@ -4,7 +4,8 @@
 //! whoever registers a nanny plugin waits until none is before it tells those that are there.
 
 use bytes::Bytes;
-use protocol::{Text, Value, pickle};
+use protocol::pickle::exceptions;
+use protocol::{Text, Value};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -37,9 +38,11 @@ impl Default for Plugins {
     /// Stock schedulers offer every worker the peer-to-peer shuffle, and tasks of a shuffle look for it by name: without
     /// it users would be told that the worker lacks a plugin, not that the scheduler lacks shuffles.
     fn default() -> Self {
-        let shuffle = pickle::new_object("distributed.shuffle._worker_plugin", "ShuffleWorkerPlugin");
+        // A class called without arguments, which is all an exception's pickle is too.
+        let shuffle =
+            exceptions::exception("distributed.shuffle._worker_plugin", "ShuffleWorkerPlugin", &[]);
         Self {
-            workers: Mutex::new(vec![(Text::from_static("shuffle"), shuffle.into())]),
+            workers: Mutex::new(vec![(Text::from_static("shuffle"), shuffle)]),
             nannies: Mutex::default(),
             starting_nannies: watch::Sender::new(0),
         }

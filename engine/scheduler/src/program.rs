@@ -7,7 +7,7 @@ use crate::core_loop::{CoreHandle, CoreLoop};
 use crate::graph::{GraphHelpers, HelperOptions};
 use crate::plugins::Plugins;
 use crate::streams::status::StatusFeed;
-use crate::{actions, clock, endpoints, files, http, server};
+use crate::{actions, clock, endpoints, files, http, rpc, server};
 use anyhow::Context as _;
 use scheduler_core::{Action, Check, Effects, Scheduler, ToWorker};
 use std::sync::Arc;
@@ -72,6 +72,7 @@ async fn context(
         config: Arc::clone(config),
         identity,
         plugins: Plugins::default(),
+        rpc: rpc::State::default(),
         status_feed: StatusFeed::default(),
         closing: watch::channel(None).0,
     }))
@@ -120,13 +121,11 @@ async fn close(ctx: &Context, tasks: &mut JoinSet<()>) {
 
 /// A worker that is told to close takes its nanny with it.
 fn tell_workers(core: &Scheduler, effects: &mut Effects) {
-    for address in core.worker_addresses() {
-        if let Some(worker) = core.worker_at(&address) {
-            let reason = Arc::from("scheduler-close");
-            effects.worker(worker, ToWorker::Close { reason });
-            effects.worker(worker, ToWorker::CloseStream);
-            effects.action(Action::DropWorkerConnection(worker));
-        }
+    for worker in core.workers() {
+        let reason = Arc::from("scheduler-close");
+        effects.worker(worker.id, ToWorker::Close { reason });
+        effects.worker(worker.id, ToWorker::CloseStream);
+        effects.action(Action::DropWorkerConnection(worker.id));
     }
 }
 

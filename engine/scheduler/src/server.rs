@@ -77,8 +77,7 @@ async fn answer(
             }
             "subscribe_worker_status" => {
                 let events = ctx.status_feed.subscribe();
-                let identity = ctx.core.call(|core, _, _| core.worker_status_identity()).await?;
-                let identity = ctx.complete_identity(identity);
+                let identity = ctx.identity(None, false).await?;
                 streams::status::serve(identity, events, reader, writer).await;
                 return Ok(());
             }
@@ -91,7 +90,12 @@ async fn answer(
             _ => {}
         }
         let (wants_reply, closes) = (request.reply, request.close);
-        let reply = match rpc::handle(ctx, &operation, request.arguments).await {
+        let mut arguments = request.arguments;
+        if !request.serializers.is_nil() {
+            // Handlers that ask workers for data pass this wish on to them.
+            arguments.set("serializers", request.serializers);
+        }
+        let reply = match rpc::handle(ctx, &operation, arguments).await {
             Ok(reply) => reply,
             Err(error) => {
                 debug!(operation, error = %error, "request failed");

@@ -3,20 +3,21 @@
 use super::RpcError;
 use super::fields::Fields;
 use crate::context::Context;
-use protocol::{Address, Text, Value};
+use protocol::{Address, Value};
+use scheduler_core::{Effects, Scheduler, Time, WorkerContact, WorkerId};
 use std::sync::Arc;
 
 /// Addresses for what the caller gave, which need not be registered: names are looked up, host names resolved.
 pub async fn coerce(ctx: &Arc<Context>, given: &[Value]) -> Result<Vec<Arc<str>>, RpcError> {
     let asked = given.to_vec();
-    let aliased = ctx.core.call(move |core, _, _| {
-        let alias = |name: &Value| core.worker_named(name);
-        asked.iter().map(alias).collect::<Vec<_>>()
-    });
-    let aliased = aliased.await?;
+    let found = move |core: &mut Scheduler, _: Time, _: &mut Effects| {
+        let address = |name: &Value| Some(core.worker(core.worker_named(name)?)?.address);
+        asked.iter().map(address).collect::<Vec<_>>()
+    };
+    let found = ctx.core.call(found).await?;
     let mut addresses = Vec::with_capacity(given.len());
-    for (value, alias) in given.iter().zip(aliased) {
-        addresses.push(match alias {
+    for (value, found) in given.iter().zip(found) {
+        addresses.push(match found {
             Some(address) => address,
             None => resolve(value).await?,
         });
@@ -24,28 +25,37 @@ pub async fn coerce(ctx: &Arc<Context>, given: &[Value]) -> Result<Vec<Arc<str>>
     Ok(addresses)
 }
 
-/// As [`coerce`], and every one must be registered.
-pub async fn registered(ctx: &Arc<Context>, given: &[Value]) -> Result<Vec<Arc<str>>, RpcError> {
-    let addresses = coerce(ctx, given).await?;
-    let asked = addresses.clone();
-    let unknown = ctx.core.call(move |core, _, _| {
-        let mut addresses = asked.into_iter();
-        addresses.find(|address| core.worker_at(address).is_none())
-    });
-    match unknown.await? {
-        Some(address) => Err(RpcError::key_error(&*address)),
-        None => Ok(addresses),
-    }
-}
+/// A worker as the caller gave it, and which one that is.
+pub type Found = (Arc<str>, WorkerId);
 
 /// The registered ones among what the caller gave.
-pub async fn known(ctx: &Arc<Context>, given: &[Value]) -> Result<Vec<Arc<str>>, RpcError> {
-    let mut addresses = coerce(ctx, given).await?;
-    let known = ctx.core.call(move |core, _, _| {
-        addresses.retain(|address| core.worker_at(address).is_some());
-        addresses
-    });
-    Ok(known.await?)
+pub async fn known(ctx: &Arc<Context>, given: &[Value]) -> Result<Vec<Found>, RpcError> {
+    Ok(find(ctx, given).await?.into_iter().filter_map(|(address, id)| Some((address, id?))).collect())
+}
+
+/// What the caller gave, all of which must be registered.
+pub async fn registered(ctx: &Arc<Context>, given: &[Value]) -> Result<Vec<Found>, RpcError> {
+    let found = find(ctx, given).await?.into_iter();
+    let registered = |(address, id): (Arc<str>, Option<WorkerId>)| match id {
+        Some(id) => Ok((address, id)),
+        None => Err(RpcError::key_error(&*address)),
+    };
+    found.map(registered).collect()
+}
+
+async fn find(
+    ctx: &Arc<Context>,
+    given: &[Value],
+) -> Result<Vec<(Arc<str>, Option<WorkerId>)>, RpcError> {
+    let addresses = coerce(ctx, given).await?;
+    let question = move |core: &mut Scheduler, _: Time, _: &mut Effects| {
+        let find = |address: Arc<str>| {
+            let id = core.worker_at(&address);
+            (address, id)
+        };
+        addresses.into_iter().map(find).collect()
+    };
+    Ok(ctx.core.call(question).await?)
 }
 
 /// Registered workers by address, or by a part of it when the caller gives no port (as a host name).
@@ -53,41 +63,22 @@ pub async fn matching(
     ctx: &Arc<Context>,
     fields: &Fields,
     patterns: &[Value],
-) -> Result<Vec<Arc<str>>, RpcError> {
+) -> Result<Vec<WorkerId>, RpcError> {
     let mut texts = Vec::with_capacity(patterns.len());
     for pattern in patterns {
         let text = pattern.as_text();
         texts.push(text.ok_or_else(|| fields.wrong("workers", "a list of addresses", pattern))?.to_string());
     }
-    let all = ctx.core.call(|core, _, _| core.worker_addresses()).await?;
-    if let Some(unknown) = texts.iter().find(|it| it.contains(':') && !all.iter().any(|own| **own == ***it)) {
+    let all = ctx.core.call(|core, _, _| core.workers()).await?;
+    let unknown = |text: &&String| text.contains(':') && !all.iter().any(|own| *own.address == ***text);
+    if let Some(unknown) = texts.iter().find(unknown) {
         return Err(RpcError::key_error(unknown));
     }
-    let matches = |worker: &Arc<str>| {
-        texts.iter().any(|text| if text.contains(':') { **worker == **text } else { worker.contains(&**text) })
+    let matches = |worker: &&WorkerContact| {
+        let address = &*worker.address;
+        texts.iter().any(|text| if text.contains(':') { address == text } else { address.contains(&**text) })
     };
-    Ok(all.into_iter().filter(matches).collect())
-}
-
-/// Addresses of all workers on these hosts.
-pub async fn on_hosts(ctx: &Arc<Context>, hosts: Vec<Text>) -> Result<Vec<Arc<str>>, RpcError> {
-    let on_hosts = ctx.core.call(move |core, _, _| {
-        let mut workers = core.worker_addresses();
-        workers.retain(|worker| {
-            let host = protocol::address::host_of(worker);
-            hosts.iter().any(|wanted| *wanted == host)
-        });
-        workers
-    });
-    Ok(on_hosts.await?)
-}
-
-/// A worker's name as Python's `str()` gives it: what names are compared by.
-pub fn name_text(name: &Value) -> String {
-    match name {
-        Value::Str(text) => text.to_string(),
-        other => other.as_key().map_or_else(String::new, |key| key.to_string()),
-    }
+    Ok(all.iter().filter(matches).map(|worker| worker.id).collect())
 }
 
 /// An array of addresses.
@@ -151,11 +142,5 @@ mod tests {
     async fn a_number_that_names_no_worker_is_no_address() {
         let error = resolve(&Value::from(7)).await.unwrap_err();
         assert!(error.to_string().starts_with("TypeError"));
-    }
-
-    #[test]
-    fn names_are_compared_as_texts() {
-        assert_eq!(name_text(&Value::from(3)), "3");
-        assert_eq!(name_text(&Value::from("3")), "3");
     }
 }

@@ -5,9 +5,9 @@
 
 use super::fields::Fields;
 use super::peer::{self, PeerError};
-use super::{RpcError, addresses};
+use super::RpcError;
 use crate::context::Context;
-use protocol::{Payload, Text, Value, map};
+use protocol::{Payload, Value, map};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
@@ -56,9 +56,9 @@ impl OnError {
 }
 
 /// Whom a broadcast is for: the name its answer gets, and the address to connect to.
-pub struct Recipient {
-    pub name: Arc<str>,
-    pub address: Arc<str>,
+struct Recipient {
+    name: Arc<str>,
+    address: Arc<str>,
 }
 
 pub async fn broadcast(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
@@ -116,58 +116,41 @@ async fn recipients(
     hosts: Option<Vec<Value>>,
     nanny: bool,
 ) -> Result<Vec<Recipient>, RpcError> {
+    let all = ctx.core.call(|core, _, _| core.workers()).await?;
     let mut names: Vec<Arc<str>> = Vec::new();
     match workers {
         Some(workers) => {
             for worker in &workers {
-                let Some(text) = worker.as_str() else {
-                    return Err(fields.wrong("workers", "a list of addresses", worker));
-                };
+                let text = worker.as_str();
+                let text = text.ok_or_else(|| fields.wrong("workers", "a list of addresses", worker))?;
                 names.push(Arc::from(text));
             }
         }
-        None if hosts.is_none() => names = ctx.core.call(|core, _, _| core.worker_addresses()).await?,
+        None if hosts.is_none() => names.extend(all.iter().map(|worker| Arc::clone(&worker.address))),
         None => {}
     }
-    if let Some(hosts) = hosts {
-        let hosts = read_hosts(fields, &hosts)?;
-        names.extend(addresses::on_hosts(ctx, hosts).await?);
+    for host in hosts.unwrap_or_default() {
+        let host = host.as_text().ok_or_else(|| fields.wrong("hosts", "a list of host names", &host))?;
+        let there = all.iter().filter(|worker| *host == *worker.host);
+        names.extend(there.map(|worker| Arc::clone(&worker.address)));
     }
-    if nanny {
-        return nannies(ctx, names).await;
-    }
-    let recipient = |name: Arc<str>| Recipient {
-        address: Arc::clone(&name),
-        name,
-    };
-    Ok(names.into_iter().map(recipient).collect())
-}
-
-fn read_hosts(fields: &Fields, hosts: &[Value]) -> Result<Vec<Text>, RpcError> {
-    let text = |host: &Value| {
-        let text = host.as_text().cloned();
-        text.ok_or_else(|| fields.wrong("hosts", "a list of host names", host))
-    };
-    hosts.iter().map(text).collect()
-}
-
-/// The nannies of these workers; workers without one are left out.
-async fn nannies(ctx: &Arc<Context>, names: Vec<Arc<str>>) -> Result<Vec<Recipient>, RpcError> {
-    let asked = names.clone();
-    let nannies = ctx.core.call(move |core, _, _| core.nannies(&asked)).await?;
-    let mut recipients = Vec::with_capacity(names.len());
-    for (name, nanny) in names.into_iter().zip(nannies) {
-        match nanny {
-            Err(_unknown) => return Err(RpcError::key_error(&*name)),
-            Ok(None) => {}
-            Ok(Some(address)) => recipients.push(Recipient { name, address }),
+    let recipient = |name: Arc<str>| {
+        if !nanny {
+            let address = Arc::clone(&name);
+            return Some(Ok(Recipient { name, address }));
         }
-    }
-    Ok(recipients)
+        let Some(worker) = all.iter().find(|worker| worker.address == name) else {
+            return Some(Err(RpcError::key_error(&*name)));
+        };
+        // A worker without a nanny is left out.
+        let address = worker.nanny.clone()?;
+        Some(Ok(Recipient { name, address }))
+    };
+    names.into_iter().filter_map(recipient).collect()
 }
 
 /// Sends `message` to all at once and returns `{name: answer}` in the order of `recipients`.
-pub async fn send_all(
+async fn send_all(
     ctx: &Arc<Context>,
     recipients: Vec<Recipient>,
     message: Value,

@@ -4,7 +4,8 @@
 
 use crate::core_loop::Stopped;
 use bytes::Bytes;
-use protocol::{Payload, Value, map, pickle};
+use protocol::pickle::{PickleValue, exceptions};
+use protocol::{Payload, Value, map};
 
 /// An exception for the caller.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -64,7 +65,10 @@ impl RpcError {
                 module,
                 class,
                 message,
-            } => (pickle::exception(module, class, message), None),
+            } => {
+                let message = PickleValue::from(message.as_str());
+                (exceptions::exception(module, class, &[message]), None)
+            }
             Self::Pickled {
                 exception,
                 traceback,
@@ -72,7 +76,7 @@ impl RpcError {
             } => (exception.clone(), traceback.clone()),
             Self::Stopped(stopped) => {
                 let text = stopped.to_string();
-                (pickle::exception("builtins", "RuntimeError", &text), None)
+                (exceptions::builtin("RuntimeError", &text), None)
             }
         }
     }

@@ -57,14 +57,14 @@ async fn locate(
     keys: Vec<Key>,
     gathered: &mut Gathered,
 ) -> Result<Wanted, RpcError> {
-    let located = ctx.core.call(move |core, _, _| core.holders(&keys)).await?;
+    let located = ctx.core.call(move |core, _, _| core.who_has(Some(&keys))).await?;
     let mut wanted = Wanted::with_capacity(located.len());
     for (key, mut holders) in located {
         holders.retain(|holder| !gathered.lost_workers.contains(holder));
         if holders.is_empty() {
             gathered.failed.push(key);
         } else {
-            wanted.insert(key, holders);
+            wanted.insert(key, holders.into_vec());
         }
     }
     Ok(wanted)

@@ -3,40 +3,47 @@
 use super::RpcError;
 use super::fields::Fields;
 use crate::context::Context;
-use protocol::{Key, Value};
+use protocol::Value;
+use scheduler_core::MetadataError;
 use std::sync::Arc;
 
 pub async fn get_metadata(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
     let path = path(&mut fields)?;
     // Null is a default like any other; what clients send when they want none is an enum's member.
     let default = fields.take_any("default").filter(|value| !is_no_default(value));
-    let found = ctx.core.call(move |core, _, _| core.metadata(&path)).await?;
+    let found = ctx.core.call(move |core, _, _| core.metadata(&path).cloned()).await?;
     match (found, default) {
-        (Ok(value), _) | (Err(_), Some(value)) => Ok(value),
-        (Err(missing), None) => Err(RpcError::key_error(missing.to_string())),
+        (Ok(value), _) | (Err(MetadataError::Missing(_)), Some(value)) => Ok(value),
+        (Err(error), _) => Err(error.into()),
     }
 }
 
 pub async fn set_metadata(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
     let path = path(&mut fields)?;
     let value = fields.take_any("value").unwrap_or_default();
-    if path.is_empty() {
-        return Err(RpcError::builtin("IndexError", "set_metadata needs at least one key"));
-    }
     ctx.core
         .call(move |core, _, _| core.set_metadata(&path, value))
-        .await?;
+        .await??;
     Ok(Value::Nil)
 }
 
+impl From<MetadataError> for RpcError {
+    fn from(error: MetadataError) -> Self {
+        match error {
+            MetadataError::Missing(key) => Self::key_error(key.to_string()),
+            MetadataError::NoKeys => Self::builtin("IndexError", error.to_string()),
+            MetadataError::Key(_) => Self::type_error(error.to_string()),
+        }
+    }
+}
+
 /// A list of keys, or a single one.
-fn path(fields: &mut Fields) -> Result<Vec<Key>, RpcError> {
-    let keys = fields.required("keys")?;
-    let path = match &keys {
-        Value::Array(_) | Value::Set(_) => keys.as_keys().ok(),
-        single => single.as_key().map(|key| vec![key]),
-    };
-    path.ok_or_else(|| fields.wrong("keys", "a list of keys", &keys))
+fn path(fields: &mut Fields) -> Result<Vec<Value>, RpcError> {
+    match fields.required("keys")? {
+        Value::Array(path) | Value::Set(path) => Ok(path),
+        single if single.as_key().is_some() => Ok(vec![single]),
+        other => Err(fields.wrong("keys", "a list of keys", &other)),
+    }
 }
 
 /// `dask.typing.no_default`, in any release that has it.
@@ -53,8 +60,8 @@ mod tests {
     #[test]
     fn a_path_is_a_list_of_keys_or_one_key() {
         let read = |keys: Value| path(&mut Fields::new("get_metadata", map! {"keys" => keys}));
-        assert_eq!(read(array!["a", 1]).unwrap(), [Key::str("a"), Key::int(1)]);
-        assert_eq!(read(Value::from("a")).unwrap(), [Key::str("a")]);
+        assert_eq!(read(array!["a", 1]).unwrap(), [Value::from("a"), Value::from(1)]);
+        assert_eq!(read(Value::from("a")).unwrap(), [Value::from("a")]);
         assert!(read(map! {}).is_err());
     }
 

@@ -13,7 +13,10 @@ const FEATURES: &[(&str, &[&str])] = &[
         &["profile", "performance_report", "feed", "memory_sampler_start", "memory_sampler_stop"],
     ),
     ("the task stream", &["get_task_stream", "get_task_stream_index"]),
-    ("cluster dumps", &["dump_cluster_state_to_url", "dump_state"]),
+    (
+        "cluster dumps",
+        &["get_cluster_state", "dump_cluster_state_to_url", "dump_state"],
+    ),
     (
         "published datasets",
         &["publish_put", "publish_get", "publish_delete", "publish_list"],
@@ -34,6 +37,12 @@ const FEATURES: &[(&str, &[&str])] = &[
     ),
     ("MultiLock", &["multi_lock_acquire", "multi_lock_release"]),
     ("rebalancing", &["rebalance"]),
+    ("functions that run in the scheduler", &["run_function"]),
+    (
+        "plugins of the scheduler",
+        &["register_scheduler_plugin", "unregister_scheduler_plugin"],
+    ),
+    ("collecting metadata of tasks", &["start_task_metadata", "stop_task_metadata"]),
 ];
 
 const SHUFFLE_OPERATIONS: &[&str] = &[

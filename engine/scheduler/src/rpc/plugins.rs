@@ -75,25 +75,3 @@ async fn unregister(
     }
     broadcast::to_everyone(ctx, map! {"op" => op, "name" => name}, nanny).await
 }
-
-pub async fn register_scheduler_plugin(
-    ctx: &Arc<Context>,
-    mut fields: Fields,
-) -> Result<Value, RpcError> {
-    let plugin = fields.bytes("plugin")?;
-    let name = fields.optional_text("name")?;
-    let idempotent = fields.flag("idempotent", false);
-    ctx.graphs
-        .register_scheduler_plugin(plugin, name, idempotent)
-        .await?;
-    Ok(Value::Nil)
-}
-
-pub async fn unregister_scheduler_plugin(
-    ctx: &Arc<Context>,
-    mut fields: Fields,
-) -> Result<Value, RpcError> {
-    let name = fields.text("name")?;
-    ctx.graphs.unregister_scheduler_plugin(name).await?;
-    Ok(Value::Nil)
-}

@@ -1,15 +1,15 @@
 //! `replicate`: more, or fewer, copies of results, spread in generations.
 //!
-//! Every generation copies to at most `branching_factor` new workers for each holder there is, so that no holder is
-//! asked by everyone at once. A recipient that fails is not asked again: the loop ends.
+//! The core plans each generation; here the workers are asked and the core is told what came of it. A worker that
+//! fails to make a copy is asked for no other, so that the loop ends.
 
 use super::fields::Fields;
 use super::peer::{self, PeerError};
 use super::{RpcError, addresses, events};
 use crate::context::Context;
-use protocol::{Key, Text, Value, array, map};
-use scheduler_core::WorkerStatus;
-use std::collections::{BTreeMap, HashSet};
+use protocol::{Key, Value, array, map};
+use scheduler_core::{Effects, Scheduler, Time, WorkerContact, WorkerId, WorkerStatus};
+use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
@@ -20,7 +20,9 @@ struct Wish {
     keys: Vec<Key>,
     /// How many copies; `None` for one on every worker.
     copies: Option<usize>,
-    workers: Option<Vec<Arc<str>>>,
+    /// Where they may be; `None` for everywhere.
+    workers: Option<Vec<WorkerId>>,
+    /// How many workers may copy from one holder in one generation.
     branching_factor: usize,
     /// Whether surplus copies go.
     delete: bool,
@@ -48,17 +50,17 @@ pub async fn replicate(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, 
     fulfil(ctx, wish).await
 }
 
-/// Copies to `workers` (or to all) until `copies` of them (or all) hold every key, as `scatter(broadcast=)` wants it.
+/// Copies until `copies` of `workers`, or all of them, hold every key: what `scatter(broadcast=)` wants.
 pub async fn copy(
     ctx: &Arc<Context>,
     keys: &[Key],
     copies: Option<usize>,
-    workers: Option<&[Arc<str>]>,
+    workers: &[WorkerId],
 ) -> Result<(), RpcError> {
     let wish = Wish {
         keys: keys.to_vec(),
         copies,
-        workers: workers.map(<[_]>::to_vec),
+        workers: Some(workers.to_vec()),
         branching_factor: DEFAULT_BRANCHING_FACTOR,
         delete: true,
     };
@@ -68,34 +70,22 @@ pub async fn copy(
 async fn fulfil(ctx: &Arc<Context>, wish: Wish) -> Result<Value, RpcError> {
     let _alone = ctx.rpc.replica_lock.write().await;
     let workers = running(ctx, wish.workers.clone()).await?;
-    let copies = wish.copies.unwrap_or(workers.len()).min(workers.len());
+    let ids: Vec<WorkerId> = workers.iter().map(|worker| worker.id).collect();
+    let copies = wish.copies.unwrap_or(ids.len()).min(ids.len());
     if copies == 0 {
         return Err(RpcError::value_error("Can not use replicate to delete data"));
     }
-    let mut located = locate(ctx, &wish.keys).await?;
-    let missing: Value = located
-        .iter()
-        .filter(|(_, holders)| holders.is_empty())
-        .map(|(key, _)| Value::from(key))
-        .collect();
+    let missing = missing(ctx, &wish.keys).await?;
     if missing.is_truthy() {
         return Ok(map! {"status" => "partial-fail", "keys" => missing});
     }
     if wish.delete {
-        delete_surplus(ctx, &located, &workers, copies).await?;
+        delete_surplus(ctx, &wish.keys, copies, &ids).await?;
     }
-    let mut failed = HashSet::new();
-    loop {
-        located = locate(ctx, &wish.keys).await?;
-        let generation = plan(&located, &workers, copies, wish.branching_factor, &failed);
-        if generation.is_empty() {
-            break;
-        }
-        failed.extend(copy_generation(ctx, generation).await?);
-    }
+    make_copies(ctx, &wish, copies, ids).await?;
     let message = map! {
         "action" => "replicate",
-        "workers" => addresses::value(&workers),
+        "workers" => workers.iter().map(|worker| Value::from(&*worker.address)).collect::<Value>(),
         "key-count" => wish.keys.len(),
         "branching-factor" => wish.branching_factor,
     };
@@ -103,113 +93,94 @@ async fn fulfil(ctx: &Arc<Context>, wish: Wish) -> Result<Value, RpcError> {
     Ok(Value::Nil)
 }
 
-type Located = Vec<(Key, Vec<Arc<str>>)>;
-
-async fn locate(ctx: &Arc<Context>, keys: &[Key]) -> Result<Located, RpcError> {
-    let keys = keys.to_vec();
-    Ok(ctx.core.call(move |core, _, _| core.holders(&keys)).await?)
-}
-
 /// Running workers among `wanted`, or all of them.
 async fn running(
     ctx: &Arc<Context>,
-    wanted: Option<Vec<Arc<str>>>,
-) -> Result<Vec<Arc<str>>, RpcError> {
-    let question = move |core: &mut scheduler_core::Scheduler, _, _: &mut _| {
-        let mut workers = wanted.unwrap_or_else(|| core.worker_addresses());
-        let mut statuses = core.worker_statuses(&workers).into_iter();
-        workers.retain(|_| statuses.next() == Some(Some(WorkerStatus::Running)));
-        workers
-    };
-    Ok(ctx.core.call(question).await?)
+    wanted: Option<Vec<WorkerId>>,
+) -> Result<Vec<WorkerContact>, RpcError> {
+    let mut workers = ctx.core.call(|core, _, _| core.workers()).await?;
+    workers.retain(|worker| worker.status == WorkerStatus::Running);
+    if let Some(wanted) = wanted {
+        workers.retain(|worker| wanted.contains(&worker.id));
+    }
+    Ok(workers)
 }
 
-/// What each recipient copies from whom.
-type Generation = BTreeMap<Arc<str>, Located>;
+/// The keys that nobody holds.
+async fn missing(ctx: &Arc<Context>, keys: &[Key]) -> Result<Value, RpcError> {
+    let keys = keys.to_vec();
+    let located = ctx.core.call(move |core, _, _| core.who_has(Some(&keys))).await?;
+    let lost = located.iter().filter(|(_, holders)| holders.is_empty());
+    Ok(lost.map(|(key, _)| Value::from(key)).collect())
+}
 
-/// The next copies to make; empty when every key has enough, or nobody is left who could take one.
-fn plan(
-    located: &Located,
-    workers: &[Arc<str>],
+async fn make_copies(
+    ctx: &Arc<Context>,
+    wish: &Wish,
     copies: usize,
-    branching_factor: usize,
-    failed: &HashSet<(Arc<str>, Key)>,
-) -> Generation {
-    let mut generation = Generation::new();
-    for (key, holders) in located {
-        let held = workers.iter().filter(|it| holders.contains(it)).count();
-        let missing = copies.saturating_sub(held);
-        let count = missing.min(branching_factor * holders.len());
-        for worker in candidates(key, holders, workers, failed).take(count) {
-            let keys = generation.entry(Arc::clone(worker)).or_default();
-            keys.push((key.clone(), holders.clone()));
+    mut workers: Vec<WorkerId>,
+) -> Result<(), RpcError> {
+    loop {
+        let (keys, among) = (wish.keys.clone(), workers.clone());
+        let branching_factor = wish.branching_factor;
+        let plan = move |core: &mut Scheduler, _: Time, _: &mut Effects| {
+            let plan = core.plan_copies(&keys, copies, &among, branching_factor).into_iter();
+            let named = plan.filter_map(|(worker, keys)| Some((worker, core.worker(worker)?.address, keys)));
+            named.collect::<Vec<_>>()
+        };
+        let generation = ctx.core.call(plan).await?;
+        if generation.is_empty() {
+            return Ok(());
+        }
+        let mut calls = JoinSet::new();
+        for (worker, address, keys) in generation {
+            let ctx = Arc::clone(ctx);
+            let keys = keys.into_iter().map(|(key, holders)| (key, holders.to_vec())).collect();
+            calls.spawn(async move {
+                let complete = gather_on_worker(&ctx, worker, &address, keys).await?;
+                Ok::<_, RpcError>((worker, complete))
+            });
+        }
+        while let Some(call) = calls.join_next().await {
+            let (worker, complete) = call.expect("copies neither panic nor are they aborted")?;
+            if !complete {
+                workers.retain(|other| *other != worker);
+            }
         }
     }
-    generation
 }
 
-/// Workers that could take a copy; where the list begins depends on the key, which spreads the load.
-fn candidates<'a>(
-    key: &Key,
-    holders: &'a [Arc<str>],
-    workers: &'a [Arc<str>],
-    failed: &'a HashSet<(Arc<str>, Key)>,
-) -> impl Iterator<Item = &'a Arc<str>> + use<'a> {
-    let key = key.clone();
-    let start = (key.hash64() % workers.len().max(1) as u64) as usize;
-    let turned = workers[start..].iter().chain(&workers[..start]);
-    turned.filter(move |worker| {
-        !holders.contains(worker) && !failed.contains(&(Arc::clone(worker), key.clone()))
-    })
-}
+/// Keys with the addresses of their holders.
+pub type Located = Vec<(Key, Vec<Arc<str>>)>;
 
-/// Makes the copies and tells the core of them. Returns what failed.
-async fn copy_generation(
+/// Lets one worker fetch keys from others and tells the core. Whether it got them all.
+async fn gather_on_worker(
     ctx: &Arc<Context>,
-    generation: Generation,
-) -> Result<Vec<(Arc<str>, Key)>, RpcError> {
-    let mut calls = JoinSet::new();
-    for (worker, keys) in generation {
-        let ctx = Arc::clone(ctx);
-        calls.spawn(async move { gather_on_worker(&ctx, worker, keys).await });
-    }
-    let mut failed = Vec::new();
-    while let Some(call) = calls.join_next().await {
-        failed.extend(call.expect("copies neither panic nor are they aborted")?);
-    }
-    Ok(failed)
-}
-
-/// Lets one worker fetch keys from others. Returns what it did not get.
-pub async fn gather_on_worker(
-    ctx: &Arc<Context>,
-    worker: Arc<str>,
+    worker: WorkerId,
+    address: &Arc<str>,
     keys: Located,
-) -> Result<Vec<(Arc<str>, Key)>, RpcError> {
+) -> Result<bool, RpcError> {
     let who_has: Value = keys
         .iter()
         .map(|(key, holders)| (Value::from(key), addresses::value(holders)))
         .collect();
     let request = map! {"op" => "gather", "who_has" => who_has.clone()};
-    let not_copied = match peer::call(ctx, &worker, request).await {
+    let refused = match peer::call(ctx, address, request).await {
         Ok(answer) => refused_keys(&answer, &keys),
         Err(error) => {
-            tracing::warn!(worker = %worker, error = %error, "worker failed during replication");
+            tracing::warn!(worker = %address, error = %error, "worker failed during replication");
             keys.iter().map(|(key, _)| key.clone()).collect()
         }
     };
     let copied = keys.into_iter().map(|(key, _)| key);
-    let copied: Vec<Key> = copied.filter(|key| !not_copied.contains(key)).collect();
-    let recipient = Arc::clone(&worker);
-    ctx.core
-        .call(move |core, now, effects| core.add_replicas(&recipient, &copied, now, effects))
-        .await?;
+    let copied: Vec<Key> = copied.filter(|key| !refused.contains(key)).collect();
+    let tell = move |core: &mut Scheduler, now, effects: &mut Effects| {
+        core.replicas_gained(worker, &copied, now, effects);
+    };
+    ctx.core.call(tell).await?;
     let message = map! {"action" => "replicate-add", "who_has" => who_has};
-    events::log(ctx, array![&*worker], message).await?;
-    Ok(not_copied
-        .into_iter()
-        .map(|key| (Arc::clone(&worker), key))
-        .collect())
+    events::log(ctx, array![&**address], message).await?;
+    Ok(refused.is_empty())
 }
 
 fn refused_keys(answer: &Value, keys: &Located) -> HashSet<Key> {
@@ -225,14 +196,20 @@ fn refused_keys(answer: &Value, keys: &Located) -> HashSet<Key> {
 
 async fn delete_surplus(
     ctx: &Arc<Context>,
-    located: &Located,
-    workers: &[Arc<str>],
+    keys: &[Key],
     copies: usize,
+    workers: &[WorkerId],
 ) -> Result<(), RpcError> {
+    let (keys, workers) = (keys.to_vec(), workers.to_vec());
+    let plan = move |core: &mut Scheduler, _: Time, _: &mut Effects| {
+        let plan = core.plan_surplus(&keys, copies, &workers).into_iter();
+        let named = plan.filter_map(|(worker, keys)| Some((worker, core.worker(worker)?.address, keys)));
+        named.collect::<Vec<_>>()
+    };
     let mut calls = JoinSet::new();
-    for (worker, keys) in surplus(located, workers, copies) {
+    for (worker, address, keys) in ctx.core.call(plan).await? {
         let ctx = Arc::clone(ctx);
-        calls.spawn(async move { delete_on_worker(&ctx, worker, keys).await });
+        calls.spawn(async move { delete_on_worker(&ctx, worker, &address, keys).await });
     }
     while let Some(call) = calls.join_next().await {
         call.expect("deletions neither panic nor are they aborted")?;
@@ -240,103 +217,51 @@ async fn delete_surplus(
     Ok(())
 }
 
-/// Which copies are too many.
-fn surplus(
-    located: &Located,
-    workers: &[Arc<str>],
-    copies: usize,
-) -> BTreeMap<Arc<str>, Vec<Key>> {
-    let mut deletions: BTreeMap<Arc<str>, Vec<Key>> = BTreeMap::new();
-    for (key, holders) in located {
-        let held: Vec<_> = workers.iter().filter(|it| holders.contains(it)).collect();
-        let start = (key.hash64() % held.len().max(1) as u64) as usize;
-        for turn in copies..held.len() {
-            let worker = held[(start + turn) % held.len()];
-            deletions.entry(Arc::clone(worker)).or_default().push(key.clone());
-        }
-    }
-    deletions
-}
-
 /// Has a worker drop keys and tells the core; a worker that cannot be reached keeps them.
-pub async fn delete_on_worker(
+async fn delete_on_worker(
     ctx: &Arc<Context>,
-    worker: Arc<str>,
+    worker: WorkerId,
+    address: &Arc<str>,
     keys: Vec<Key>,
 ) -> Result<(), RpcError> {
-    let stimulus_id = events::stimulus("delete-data");
     let names: Value = keys.iter().map(Value::from).collect();
     let request = map! {
         "op" => "free_keys",
         "keys" => names.clone(),
-        "stimulus_id" => stimulus_id.clone(),
+        "stimulus_id" => events::stimulus("delete-data"),
     };
-    if let Err(error) = peer::call(ctx, &worker, request).await {
+    if let Err(error) = peer::call(ctx, address, request).await {
         let PeerError::Unreachable { .. } = &error else {
             return Err(error.into());
         };
-        tracing::warn!(worker = %worker, error = %error, "worker failed during replication");
+        tracing::warn!(worker = %address, error = %error, "worker failed during replication");
         return Ok(());
     }
-    let holder = Arc::clone(&worker);
-    forget(ctx, holder, keys, stimulus_id).await?;
-    let message = map! {"action" => "remove-worker-data", "keys" => names};
-    events::log(ctx, array![&*worker], message).await
-}
-
-async fn forget(
-    ctx: &Arc<Context>,
-    worker: Arc<str>,
-    keys: Vec<Key>,
-    stimulus_id: Text,
-) -> Result<(), RpcError> {
-    let forget = move |core: &mut scheduler_core::Scheduler, now, effects: &mut _| {
-        core.remove_replicas(&worker, &keys, &stimulus_id, now, effects);
+    let tell = move |core: &mut Scheduler, now, effects: &mut Effects| {
+        core.replicas_dropped(worker, &keys, now, effects);
     };
-    Ok(ctx.core.call(forget).await?)
+    ctx.core.call(tell).await?;
+    let message = map! {"action" => "remove-worker-data", "keys" => names};
+    events::log(ctx, array![&**address], message).await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn addresses(names: &[&str]) -> Vec<Arc<str>> {
-        names.iter().map(|&name| Arc::from(name)).collect()
-    }
-
-    fn located(key: &str, holders: &[&str]) -> Located {
-        vec![(Key::str(key), addresses(holders))]
+    fn refused(answer: Value) -> usize {
+        let keys = vec![(Key::str("x"), Vec::new()), (Key::str("y"), Vec::new())];
+        refused_keys(&answer, &keys).len()
     }
 
     #[test]
-    fn a_generation_is_at_most_the_branching_factor_for_each_holder() {
-        let workers = addresses(&["a", "b", "c", "d", "e", "f"]);
-        let none = HashSet::new();
-        assert_eq!(plan(&located("x", &["a"]), &workers, 6, 2, &none).len(), 2);
-        let next = plan(&located("x", &["a", "b", "c"]), &workers, 6, 2, &none);
-        assert_eq!(next.len(), 3);
+    fn a_worker_says_which_keys_it_did_not_get() {
+        assert_eq!(refused(map! {"status" => "OK"}), 0);
+        assert_eq!(refused(map! {"status" => "partial-fail", "keys" => array!["x"]}), 1);
     }
 
     #[test]
-    fn holders_outside_the_wanted_workers_give_but_do_not_count() {
-        let workers = addresses(&["b", "c"]);
-        let generation = plan(&located("x", &["a"]), &workers, 2, 2, &HashSet::new());
-        let recipients: Vec<_> = generation.keys().map(|it| &**it).collect();
-        assert_eq!(recipients, ["b", "c"]);
-    }
-
-    #[test]
-    fn a_recipient_that_failed_is_not_asked_again() {
-        let workers = addresses(&["a", "b"]);
-        let failed = HashSet::from([(Arc::from("b"), Key::str("x"))]);
-        assert!(plan(&located("x", &["a"]), &workers, 2, 2, &failed).is_empty());
-    }
-
-    #[test]
-    fn surplus_copies_leave_as_many_as_wanted() {
-        let workers = addresses(&["a", "b", "c"]);
-        let deletions = surplus(&located("x", &["a", "b", "c"]), &workers, 1);
-        assert_eq!(deletions.values().map(Vec::len).sum::<usize>(), 2);
-        assert!(surplus(&located("x", &["a"]), &workers, 1).is_empty());
+    fn an_answer_nobody_understands_means_that_nothing_was_copied() {
+        assert_eq!(refused(map! {"status" => "perhaps"}), 2);
     }
 }

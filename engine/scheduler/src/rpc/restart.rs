@@ -9,7 +9,7 @@ use super::{RpcError, addresses, events};
 use crate::clock;
 use crate::context::Context;
 use protocol::{Text, Value, array, map};
-use scheduler_core::{Removal, Time};
+use scheduler_core::{Effects, Removal, Scheduler, Time, WorkerContact, WorkerId};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +49,7 @@ impl Order {
 
 /// A worker to restart.
 struct Target {
+    worker: WorkerId,
     address: Arc<str>,
     nanny: Option<Arc<str>>,
 }
@@ -84,7 +85,10 @@ pub async fn restart(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, Rp
 pub async fn restart_workers(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
     let order = Order::read(&mut fields)?;
     let wanted = match fields.optional_list("workers")? {
-        Some(workers) => Some(addresses::known(ctx, &workers).await?),
+        Some(workers) => {
+            let known = addresses::known(ctx, &workers).await?;
+            Some(known.into_iter().map(|(_, worker)| worker).collect())
+        }
         None => None,
     };
     let outcomes = restart_all(ctx, wanted, &order).await?;
@@ -98,7 +102,7 @@ type Outcomes = Vec<(Arc<str>, Outcome)>;
 
 async fn restart_all(
     ctx: &Arc<Context>,
-    wanted: Option<Vec<Arc<str>>>,
+    wanted: Option<Vec<WorkerId>>,
     order: &Order,
 ) -> Result<Outcomes, RpcError> {
     let deadline = clock::now().plus_seconds(order.timeout_seconds);
@@ -107,15 +111,12 @@ async fn restart_all(
     let mut outcomes = remove_unwatched(ctx, &targets, order).await?;
     let unwatched = outcomes.len();
     let killed = kill(ctx, &targets, order).await?;
-    let late: Vec<Arc<str>> = killed
-        .iter()
-        .filter(|(_, outcome)| *outcome == Outcome::TimedOut)
-        .map(|(worker, _)| Arc::clone(worker))
-        .collect();
+    let is_late = |target: &&Target| killed.contains(&(Arc::clone(&target.address), Outcome::TimedOut));
+    let late: Vec<&Target> = targets.iter().filter(is_late).collect();
     if !late.is_empty() {
-        error!(workers = ?late, "workers did not shut down in time; removing them");
-        for worker in &late {
-            remove(ctx, worker, &order.stimulus_id).await?;
+        for target in &late {
+            error!(worker = %target.address, "worker did not shut down in time and is removed");
+            remove(ctx, target.worker, &order.stimulus_id).await?;
         }
         if order.raise {
             return Err(RpcError::timeout(format!(
@@ -123,7 +124,7 @@ async fn restart_all(
                 late.len(),
                 killed.len(),
                 order.timeout_seconds,
-                late.join(", "),
+                late.iter().map(|target| &*target.address).collect::<Vec<_>>().join(", "),
             )));
         }
     }
@@ -141,26 +142,22 @@ async fn restart_all(
     Ok(outcomes)
 }
 
-/// The workers to restart, and how many workers there are in all.
+/// The workers to restart, and how many workers there are in all. An address that is not registered is left out.
 async fn targets(
     ctx: &Arc<Context>,
-    wanted: Option<Vec<Arc<str>>>,
+    wanted: Option<Vec<WorkerId>>,
 ) -> Result<(Vec<Target>, usize), RpcError> {
-    let question = move |core: &mut scheduler_core::Scheduler, _: Time, _: &mut _| {
-        let all = core.worker_addresses();
-        let count = all.len();
-        let mut wanted = wanted.unwrap_or(all);
-        let mut seen = HashSet::new();
-        wanted.retain(|worker| seen.insert(Arc::clone(worker)));
-        let nannies = core.nannies(&wanted);
-        let target = |(address, nanny): (Arc<str>, Result<_, _>)| {
-            // An address that is not registered is not restarted.
-            nanny.ok().map(|nanny| Target { address, nanny })
-        };
-        let targets = wanted.into_iter().zip(nannies).filter_map(target).collect();
-        (targets, count)
+    let mut workers = ctx.core.call(|core, _, _| core.workers()).await?;
+    let count = workers.len();
+    if let Some(wanted) = wanted {
+        workers.retain(|worker| wanted.contains(&worker.id));
+    }
+    let target = |worker: WorkerContact| Target {
+        worker: worker.id,
+        address: worker.address,
+        nanny: worker.nanny,
     };
-    Ok(ctx.core.call(question).await?)
+    Ok((workers.into_iter().map(target).collect(), count))
 }
 
 /// Nobody would bring these back, so they are let go: whoever deployed them may replace them.
@@ -172,24 +169,21 @@ async fn remove_unwatched(
     let mut outcomes = Outcomes::new();
     for target in targets.iter().filter(|target| target.nanny.is_none()) {
         warn!(worker = %target.address, "worker has no nanny and is closed without being restarted");
-        remove(ctx, &target.address, &order.stimulus_id).await?;
+        remove(ctx, target.worker, &order.stimulus_id).await?;
         outcomes.push((Arc::clone(&target.address), Outcome::Removed));
     }
     Ok(outcomes)
 }
 
-async fn remove(ctx: &Arc<Context>, worker: &str, stimulus_id: &Text) -> Result<(), RpcError> {
-    let worker = worker.to_owned();
+async fn remove(ctx: &Arc<Context>, worker: WorkerId, stimulus_id: &Text) -> Result<(), RpcError> {
     let removal = Removal {
         expected: false,
         close: true,
         reason: Arc::from("restart"),
         stimulus_id: stimulus_id.clone(),
     };
-    let remove = move |core: &mut scheduler_core::Scheduler, now, effects: &mut _| {
-        if let Some(worker) = core.worker_at(&worker) {
-            core.remove_worker(worker, removal, now, effects);
-        }
+    let remove = move |core: &mut Scheduler, now, effects: &mut Effects| {
+        core.remove_worker(worker, removal, now, effects);
     };
     Ok(ctx.core.call(remove).await?)
 }
@@ -219,7 +213,7 @@ async fn kill(
         let (worker, answer) = call.expect("calls neither panic nor are they aborted");
         let outcome = match answer {
             Ok(Ok(_null)) => Outcome::Ok,
-            Ok(Err(PeerError::Unreachable { .. })) | Err(_elapsed) => Outcome::TimedOut,
+            Ok(Err(PeerError::Unreachable { .. })) | Err(_) => Outcome::TimedOut,
             Ok(Err(raised @ PeerError::Raised { .. })) => return Err(raised.into()),
         };
         outcomes.push((worker, outcome));
@@ -288,12 +282,8 @@ async fn mark_absent(
     targets: &[Target],
     outcomes: &mut Outcomes,
 ) -> Result<(), RpcError> {
-    let present = ctx.core.call(|core, _, _| {
-        let workers = core.worker_addresses();
-        let nannies = core.nannies(&workers).into_iter();
-        nannies.filter_map(|nanny| nanny.ok().flatten()).collect::<HashSet<_>>()
-    });
-    let present = present.await?;
+    let workers = ctx.core.call(|core, _, _| core.workers()).await?;
+    let present: HashSet<Arc<str>> = workers.into_iter().filter_map(|worker| worker.nanny).collect();
     for target in targets {
         let absent = target.nanny.as_ref().is_some_and(|nanny| !present.contains(nanny));
         if absent {

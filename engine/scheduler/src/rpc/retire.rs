@@ -6,18 +6,19 @@
 use super::fields::Fields;
 use super::{RpcError, addresses, closing, events};
 use crate::context::Context;
-use protocol::{Text, Value, array, map};
-use scheduler_core::{CloseRequest, Retirement, WorkerId};
+use crate::core_loop::Stopped;
+use protocol::{Text, Value, map};
+use scheduler_core::{AfterRetiring, Effects, Scheduler, WorkerId};
 use std::collections::HashSet;
-use std::sync::Arc;
-use std::time::Duration;
-use tracing::{info, warn};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::mpsc;
+use tracing::info;
 
 /// How the caller says which workers are to go.
 #[derive(Debug, PartialEq)]
 pub enum Who {
     /// By name, compared as texts because names pass through command lines.
-    Named(HashSet<String>),
+    Named(Vec<String>),
     At(Vec<Value>),
     /// Whichever can go at low cost.
     Cheapest,
@@ -38,23 +39,16 @@ impl Who {
         }
         match (names, workers) {
             (Some(_), Some(_)) => Err(RpcError::type_error("names and workers are mutually exclusive")),
-            (Some(names), None) => Ok(Self::Named(names.iter().map(addresses::name_text).collect())),
+            (Some(names), None) => Ok(Self::Named(names.iter().map(name_text).collect())),
             (None, Some(workers)) => Ok(Self::At(workers)),
             (None, None) => Ok(Self::Cheapest),
         }
     }
 }
 
-/// What is to become of a worker that holds nothing unique any more.
-#[derive(Debug, Clone, Copy)]
-struct Farewell {
-    close: bool,
-    remove: bool,
-}
-
 pub async fn retire_workers(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
     let who = Who::read(&mut fields)?;
-    let farewell = Farewell {
+    let after = AfterRetiring {
         close: fields.flag("close_workers", false),
         remove: fields.flag("remove", true),
     };
@@ -65,60 +59,108 @@ pub async fn retire_workers(ctx: &Arc<Context>, mut fields: Fields) -> Result<Va
     // Several retirements may run side by side, but none beside a replication.
     let _no_replication = ctx.rpc.replica_lock.read().await;
     let workers = match who {
-        Who::Named(names) => named(ctx, names).await?,
-        Who::At(workers) => addresses::known(ctx, &workers).await?,
-        Who::Cheapest => {
-            let request = closing::request(&mut fields)?;
-            cheapest(ctx, request).await?
+        Who::Named(names) => ctx.core.call(move |core, _, _| core.workers_with_names(&names)).await?,
+        Who::At(workers) => {
+            let known = addresses::known(ctx, &workers).await?;
+            known.into_iter().map(|(_, worker)| worker).collect()
         }
+        Who::Cheapest => closing::choose(ctx, &mut fields).await?,
     };
-    retire(ctx, workers, farewell, stimulus_id).await
-}
-
-async fn named(ctx: &Arc<Context>, names: HashSet<String>) -> Result<Vec<Arc<str>>, RpcError> {
-    let all = ctx.core.call(|core, _, _| core.worker_names()).await?;
-    let chosen = all
-        .into_iter()
-        .filter(|(_, name)| names.contains(&addresses::name_text(name)));
-    Ok(chosen.map(|(address, _)| address).collect())
-}
-
-async fn cheapest(ctx: &Arc<Context>, request: CloseRequest) -> Result<Vec<Arc<str>>, RpcError> {
-    closing::choose(ctx, request).await
-}
-
-async fn retire(
-    ctx: &Arc<Context>,
-    workers: Vec<Arc<str>>,
-    farewell: Farewell,
-    stimulus_id: Text,
-) -> Result<Value, RpcError> {
     if workers.is_empty() {
         return Ok(map! {});
     }
-    info!(workers = ?workers, stimulus_id = %stimulus_id, "retiring workers");
-    let stimulus = stimulus_id.clone();
-    let begin = move |core: &mut scheduler_core::Scheduler, now, effects: &mut _| {
-        core.retire(&workers, &stimulus, now, effects)
+    retire(ctx, workers, after, stimulus_id).await
+}
+
+/// As Python's `str()` gives it.
+fn name_text(name: &Value) -> String {
+    name.as_key().map_or_else(String::new, |key| key.to_string())
+}
+
+/// Starts the retirements and waits for their ends. Returns `{address: identity}` of the workers that could go.
+async fn retire(
+    ctx: &Arc<Context>,
+    workers: Vec<WorkerId>,
+    after: AfterRetiring,
+    stimulus_id: Text,
+) -> Result<Value, RpcError> {
+    info!(workers = workers.len(), stimulus_id = %stimulus_id, "retiring workers");
+    // Listening begins first: a worker without data is retired at once.
+    let mut ends = ctx.rpc.retirements.listen();
+    let begin = move |core: &mut Scheduler, now, effects: &mut Effects| {
+        core.retire(&workers, after, stimulus_id, now, effects)
     };
-    let begun: Vec<(WorkerId, Arc<str>)> = ctx.core.call(begin).await?;
-    let mut retirements = tokio::task::JoinSet::new();
-    for (index, (worker, address)) in begun.into_iter().enumerate() {
-        let ctx = Arc::clone(ctx);
-        let stimulus_id = stimulus_id.clone();
-        retirements.spawn(async move {
-            let identity = see_off(&ctx, worker, farewell, stimulus_id).await?;
-            Ok::<_, RpcError>((index, address, identity))
-        });
+    let begun = ctx.core.call(begin).await?;
+    let mut open: HashSet<WorkerId> = begun.into_iter().collect();
+    let mut retired = Vec::new();
+    while !open.is_empty() {
+        let Some(end) = ends.recv().await else {
+            return Err(Stopped.into());
+        };
+        if open.remove(&end.worker) && end.retired {
+            retired.push((Value::from(&*end.address), end.identity));
+        }
     }
-    let mut ends = Vec::new();
-    while let Some(end) = retirements.join_next().await {
-        ends.push(end.expect("retirements neither panic nor are they aborted")?);
+    Ok(Value::Map(retired))
+}
+
+/// The end of one retirement, as the core reports it.
+#[derive(Debug, Clone)]
+pub struct RetirementEnd {
+    pub worker: WorkerId,
+    pub address: Arc<str>,
+    pub retired: bool,
+    pub identity: Value,
+}
+
+/// Tells everybody who waits for a retirement of its end.
+#[derive(Debug, Default)]
+pub struct RetirementEnds {
+    listeners: Mutex<Vec<mpsc::UnboundedSender<RetirementEnd>>>,
+}
+
+impl RetirementEnds {
+    pub fn publish(&self, end: &RetirementEnd) {
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.retain(|listener| listener.send(end.clone()).is_ok());
     }
-    ends.sort_by_key(|(index, ..)| *index);
-    log(ctx, &ends, stimulus_id).await?;
-    let retired = ends.into_iter();
-    Ok(retired
-        .filter_map(|(_, address, identity)| Some((Value::from(&*address), identity?)))
-        .collect())
+
+    fn listen(&self) -> mpsc::UnboundedReceiver<RetirementEnd> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.push(sender);
+        receiver
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::array;
+
+    fn read(request: Value) -> Result<Who, RpcError> {
+        Who::read(&mut Fields::new("retire_workers", request))
+    }
+
+    #[test]
+    fn workers_are_named_by_address_or_by_name() {
+        let workers = read(map! {"workers" => array!["tcp://a:1"]}).unwrap();
+        assert_eq!(workers, Who::At(vec![Value::from("tcp://a:1")]));
+        let names = read(map! {"names" => array![1, "b"], "workers" => Value::Nil}).unwrap();
+        assert_eq!(names, Who::Named(vec!["1".to_owned(), "b".to_owned()]));
+    }
+
+    #[test]
+    fn without_names_the_cheapest_go() {
+        assert_eq!(read(map! {"n" => 2, "attribute" => "name"}).unwrap(), Who::Cheapest);
+        assert_eq!(read(map! {}).unwrap(), Who::Cheapest);
+    }
+
+    #[test]
+    fn the_ways_of_naming_exclude_each_other() {
+        let both = read(map! {"names" => array![1], "workers" => array!["tcp://a:1"]});
+        assert!(both.unwrap_err().to_string().starts_with("TypeError: names and workers"));
+        let mixed = read(map! {"names" => array![1], "n" => 2});
+        assert!(mixed.unwrap_err().to_string().starts_with("TypeError: retire_workers takes"));
+    }
 }

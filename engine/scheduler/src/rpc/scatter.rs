@@ -4,14 +4,16 @@
 //! they hold is then told to the core in one step.
 
 use super::fields::Fields;
-use super::{RpcError, addresses, peer, replicate};
+use super::{RpcError, addresses, events, peer, replicate, workers};
 use crate::clock;
 use crate::context::Context;
-use protocol::{Key, Value, map};
-use scheduler_core::WorkerStatus;
+use protocol::{Key, Value, array, map};
+use scheduler_core::{WorkerContact, WorkerStatus};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 /// Where the next key goes; workers are dealt to in turn over the whole life of the scheduler.
 static NEXT_WORKER: AtomicUsize = AtomicUsize::new(0);
@@ -44,21 +46,21 @@ pub async fn scatter(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, Rp
         return Ok(names);
     }
     let start = NEXT_WORKER.fetch_add(data.len(), Ordering::Relaxed);
-    let replicas = hand_out(ctx, deal(&workers, data, start)).await?;
-    let report = client.clone();
-    ctx.core
-        .call(move |core, now, effects| {
-            core.update_data(replicas, report.as_ref(), now, effects);
-        })
-        .await?;
+    let addresses: Vec<_> = workers.iter().map(|worker| Arc::clone(&worker.address)).collect();
+    let ids: Vec<_> = workers.iter().map(|worker| worker.id).collect();
+    let (replicas, sizes) = hand_out(ctx, deal(&addresses, data, start)).await?;
+    workers::tell_data(ctx, replicas, &sizes, client.clone()).await?;
     match broadcast {
         Broadcast::No => {}
-        Broadcast::Everywhere => replicate::copy(ctx, &keys, None, Some(&workers)).await?,
-        Broadcast::Copies(count) => {
-            replicate::copy(ctx, &keys, Some(count), Some(&workers)).await?;
-        }
+        Broadcast::Everywhere => replicate::copy(ctx, &keys, None, &ids).await?,
+        Broadcast::Copies(count) => replicate::copy(ctx, &keys, Some(count), &ids).await?,
     }
-    log_scatter(ctx, client, keys.len()).await?;
+    let message = map! {"action" => "scatter", "client" => client.clone(), "count" => keys.len()};
+    let topics = match client {
+        Some(client) => array![client, "all"],
+        None => array!["all"],
+    };
+    events::log(ctx, topics, message).await?;
     Ok(names)
 }
 
@@ -82,27 +84,21 @@ fn read_keys(fields: &Fields, data: &[(Value, Value)]) -> Result<Vec<Key>, RpcEr
     data.iter().map(key).collect()
 }
 
-/// Running workers, sorted: all of them, or those of `wanted`.
+/// Running workers, in order of address: all of them, or those of `wanted`.
 async fn wait_for_workers(
     ctx: &Arc<Context>,
     wanted: Option<&[Value]>,
     timeout_seconds: f64,
-) -> Result<Vec<Arc<str>>, RpcError> {
+) -> Result<Vec<WorkerContact>, RpcError> {
     let deadline = clock::now().plus_seconds(timeout_seconds);
     loop {
-        let mut workers = match wanted {
-            Some(names) => addresses::registered(ctx, names).await?,
-            None => ctx.core.call(|core, _, _| core.worker_addresses()).await?,
-        };
-        let status = ctx.core.call({
-            let workers = workers.clone();
-            move |core, _, _| core.worker_statuses(&workers)
-        });
-        let mut statuses = status.await?.into_iter();
-        workers.retain(|_| statuses.next() == Some(Some(WorkerStatus::Running)));
+        let mut workers = ctx.core.call(|core, _, _| core.workers()).await?;
+        if let Some(names) = wanted {
+            let wanted = addresses::registered(ctx, names).await?;
+            workers.retain(|worker| wanted.iter().any(|(_, id)| *id == worker.id));
+        }
+        workers.retain(|worker| worker.status == WorkerStatus::Running);
         if !workers.is_empty() {
-            workers.sort_unstable();
-            workers.dedup();
             return Ok(workers);
         }
         if clock::now() > deadline {
@@ -127,45 +123,61 @@ fn deal(workers: &[Arc<str>], data: Vec<(Value, Value)>, start: usize) -> Vec<Ha
     hands
 }
 
-/// A key that a worker now holds, and its size where the worker said it.
-pub struct Placed {
-    pub key: Key,
-    pub worker: Arc<str>,
-    pub nbytes: Option<u64>,
-}
+type Placed = (Vec<(Key, Vec<Arc<str>>)>, HashMap<Key, u64>);
 
-/// Sends every worker its hand; the first failure ends the scatter, as in stock.
-async fn hand_out(ctx: &Arc<Context>, hands: Vec<Hand>) -> Result<Vec<Placed>, RpcError> {
-    let mut answers = tokio::task::JoinSet::new();
+/// Sends every worker its hand; the first failure ends the scatter, as in stock. Returns who holds what, and sizes.
+async fn hand_out(ctx: &Arc<Context>, hands: Vec<Hand>) -> Result<Placed, RpcError> {
+    let mut answers = JoinSet::new();
     for (worker, entries) in hands {
         let ctx = Arc::clone(ctx);
         answers.spawn(async move {
-            let names: Vec<Value> = entries.iter().map(|(name, _)| name.clone()).collect();
+            let keys: Vec<Key> = entries.iter().filter_map(|(name, _)| name.as_key()).collect();
             let request = map! {"op" => "update_data", "data" => Value::Map(entries)};
-            let answer = peer::call(&ctx, &worker, request).await?;
-            Ok::<_, peer::PeerError>(placed(&worker, &names, &answer))
+            let answer = peer::call(&ctx, &worker, request).await;
+            (worker, keys, answer)
         });
     }
-    let mut all = Vec::new();
-    while let Some(answer) = answers.join_next().await {
-        all.extend(answer.expect("requests neither panic nor are they aborted")?);
+    let (mut replicas, mut sizes) = Placed::default();
+    while let Some(call) = answers.join_next().await {
+        let (worker, keys, answer) = call.expect("calls neither panic nor are they aborted");
+        let answer = answer?;
+        let nbytes = answer.get("nbytes").and_then(Value::as_map).unwrap_or_default();
+        sizes.extend(nbytes.iter().filter_map(|(name, size)| Some((name.as_key()?, size.as_u64()?))));
+        replicas.extend(keys.into_iter().map(|key| (key, vec![Arc::clone(&worker)])));
     }
-    Ok(all)
+    Ok((replicas, sizes))
 }
 
-fn placed(worker: &Arc<str>, names: &[Value], answer: &Value) -> Vec<Placed> {
-    let sizes: HashMap<Key, u64> = answer
-        .get("nbytes")
-        .and_then(Value::as_map)
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|(name, nbytes)| Some((name.as_key()?, nbytes.as_u64()?)))
-        .collect();
-    let keys = names.iter().filter_map(Value::as_key);
-    keys.map(|key| Placed {
-        nbytes: sizes.get(&key).copied(),
-        worker: Arc::clone(worker),
-        key,
-    })
-    .collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dealt(workers: &[&str], count: i64, start: usize) -> Vec<(String, Vec<i64>)> {
+        let workers: Vec<Arc<str>> = workers.iter().map(|&it| Arc::from(it)).collect();
+        let data = (0..count).map(|key| (Value::from(key), Value::Nil)).collect();
+        let keys = |entries: Vec<(Value, Value)>| entries.iter().filter_map(|(key, _)| key.as_i64()).collect();
+        let hands = deal(&workers, data, start).into_iter();
+        hands.map(|(worker, entries)| (worker.to_string(), keys(entries))).collect()
+    }
+
+    #[test]
+    fn data_is_dealt_out_in_turn() {
+        let hands = dealt(&["a", "b"], 3, 0);
+        assert_eq!(hands, [("a".to_owned(), vec![0, 2]), ("b".to_owned(), vec![1])]);
+    }
+
+    #[test]
+    fn the_next_scatter_goes_on_where_the_last_one_ended() {
+        let hands = dealt(&["a", "b", "c"], 1, 4);
+        assert_eq!(hands, [("b".to_owned(), vec![0])]);
+    }
+
+    #[test]
+    fn broadcast_is_a_bool_or_a_number_of_copies() {
+        let read = |value: Value| read_broadcast(&mut Fields::new("scatter", map! {"broadcast" => value}));
+        assert!(matches!(read(Value::from(true)), Ok(Broadcast::Everywhere)));
+        assert!(matches!(read(Value::from(2)), Ok(Broadcast::Copies(2))));
+        assert!(matches!(read(Value::from(false)), Ok(Broadcast::No)));
+        assert!(read(Value::from("all")).is_err());
+    }
 }

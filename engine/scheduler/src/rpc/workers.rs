@@ -8,7 +8,8 @@ use crate::clock;
 use crate::context::Context;
 use crate::registration;
 use protocol::{Key, Text, Value, map};
-use scheduler_core::{Heartbeat, HeartbeatAnswer, Removal};
+use scheduler_core::{Effects, Heartbeat, HeartbeatAnswer, Removal, Scheduler};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 pub async fn heartbeat_worker(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
@@ -55,8 +56,8 @@ async fn beat(
     address: String,
     heartbeat: Heartbeat,
 ) -> Result<(HeartbeatAnswer, f64), RpcError> {
-    let beat = move |core: &mut scheduler_core::Scheduler, now, effects: &mut _| {
-        (core.heartbeat(&address, heartbeat, now, effects), clock::seconds(now))
+    let beat = move |core: &mut Scheduler, now, _: &mut Effects| {
+        (core.heartbeat(&address, heartbeat, now), clock::seconds(now))
     };
     Ok(ctx.core.call(beat).await?)
 }
@@ -72,7 +73,7 @@ pub async fn unregister(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value,
             None => events::stimulus("unregister"),
         },
     };
-    let remove = move |core: &mut scheduler_core::Scheduler, now, effects: &mut _| {
+    let remove = move |core: &mut Scheduler, now, effects: &mut Effects| {
         let worker = core.worker_at(&address[0]);
         worker.map(|worker| core.remove_worker(worker, removal, now, effects))
     };
@@ -93,11 +94,9 @@ async fn add_resources(
     resources: &Value,
 ) -> Result<(), RpcError> {
     let resources = registration::resources(resources).map_err(RpcError::type_error)?;
-    let worker = addresses::registered(ctx, &[worker]).await?;
-    let set = move |core: &mut scheduler_core::Scheduler, now, effects: &mut _| {
-        if let Some(worker) = core.worker_at(&worker[0]) {
-            core.set_resources(worker, resources, now, effects);
-        }
+    let (worker, _) = addresses::registered(ctx, &[worker]).await?.remove(0);
+    let set = move |core: &mut Scheduler, now, effects: &mut Effects| {
+        core.set_resources(&worker, resources, now, effects);
     };
     Ok(ctx.core.call(set).await?)
 }
@@ -105,13 +104,9 @@ async fn add_resources(
 pub async fn add_keys(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
     let worker = fields.string("worker")?;
     let keys = fields.optional_keys("keys")?.unwrap_or_default();
-    let stimulus_id = match fields.optional_text("stimulus_id")? {
-        Some(stimulus_id) => stimulus_id.detached(),
-        None => events::stimulus("redundant-replicas"),
-    };
-    let add = move |core: &mut scheduler_core::Scheduler, now, effects: &mut _| {
+    let add = move |core: &mut Scheduler, now, effects: &mut Effects| {
         let worker = core.worker_at(&worker);
-        worker.map(|worker| core.add_keys(worker, &keys, stimulus_id, now, effects))
+        worker.map(|worker| core.replicas_gained(worker, &keys, now, effects))
     };
     let known = ctx.core.call(add).await?;
     Ok(Value::text(if known.is_some() { "OK" } else { "not found" }))
@@ -120,37 +115,45 @@ pub async fn add_keys(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, R
 /// Data that a client has put on workers itself.
 pub async fn update_data(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
     let who_has = fields.map("who_has")?;
-    let nbytes = Value::Map(fields.map("nbytes")?);
+    let nbytes = fields.map("nbytes")?;
     let client = fields.optional_text("client")?;
-    let mut sizes: std::collections::HashMap<Key, u64> = nbytes
-        .as_map()
-        .unwrap_or_default()
+    let sizes: HashMap<Key, u64> = nbytes
         .iter()
         .filter_map(|(key, nbytes)| Some((key.as_key()?, nbytes.as_u64()?)))
         .collect();
     let mut replicas = Vec::with_capacity(who_has.len());
     for (name, holders) in who_has {
-        let key = name.as_key().ok_or_else(|| fields.wrong("who_has", "a mapping of task keys", &name))?;
-        let holders = holders.as_array().ok_or_else(|| fields.wrong("who_has", "a mapping to lists of addresses", &holders))?;
-        let holders = addresses::registered(ctx, holders).await?;
-        let nbytes = sizes.remove(&key);
-        replicas.push((key, holders, nbytes));
+        let key = name.as_key();
+        let key = key.ok_or_else(|| fields.wrong("who_has", "a mapping of task keys", &name))?;
+        let Some(holders) = holders.as_array() else {
+            return Err(fields.wrong("who_has", "a mapping to lists of addresses", &holders));
+        };
+        replicas.push((key, addresses::coerce(ctx, holders).await?));
     }
-    tell_data(ctx, replicas, client).await?;
+    tell_data(ctx, replicas, &sizes, client).await?;
     Ok(Value::Nil)
 }
 
-/// A key, who holds it, and its size where somebody said it.
-pub type Replica = (Key, Vec<Arc<str>>, Option<u64>);
-
-/// Tells the core what data there is now, wanted by `client`.
+/// Tells the core what data there is now and who holds it, wanted by `client`.
 pub async fn tell_data(
     ctx: &Arc<Context>,
-    replicas: Vec<Replica>,
+    replicas: Vec<(Key, Vec<Arc<str>>)>,
+    sizes: &HashMap<Key, u64>,
     client: Option<Text>,
 ) -> Result<(), RpcError> {
-    let tell = move |core: &mut scheduler_core::Scheduler, now, effects: &mut _| {
-        core.update_data(replicas, client.as_ref(), now, effects);
+    // The core finds sizes fastest when they come in the order of the keys.
+    let nbytes: Vec<(Key, u64)> = replicas
+        .iter()
+        .filter_map(|(key, _)| Some((key.clone(), *sizes.get(key)?)))
+        .collect();
+    let text = |address: &Arc<str>| Text::from(&**address);
+    let who_has: Vec<(Key, Vec<Text>)> = replicas
+        .into_iter()
+        .map(|(key, holders)| (key, holders.iter().map(text).collect()))
+        .collect();
+    let tell = move |core: &mut Scheduler, now, effects: &mut Effects| {
+        let client = client.map(|client| core.client_named(&client.to_string_lossy()));
+        core.update_data(&who_has, &nbytes, client, now, effects);
     };
     Ok(ctx.core.call(tell).await?)
 }

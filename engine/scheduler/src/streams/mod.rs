@@ -9,7 +9,7 @@ pub mod worker;
 
 use crate::encode::{self, Encode};
 use crate::outbox::{Inbox, Weight};
-use transport::{FrameReader, FrameWriter, RecvError};
+use transport::{FrameWriter, RecvError};
 
 /// Why a stream ended, for the log.
 #[derive(Debug, thiserror::Error)]

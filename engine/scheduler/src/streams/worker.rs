@@ -6,7 +6,7 @@ use crate::core_loop::{AddWorker, Input};
 use crate::{clock, mismatch, outbox, registration};
 use protocol::messages::decode_worker_batch;
 use protocol::{Value, map};
-use scheduler_core::{Refusal, Registration, WorkerId};
+use scheduler_core::{Refusal, Registration, WorkerId, heartbeat_interval};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
@@ -81,7 +81,7 @@ async fn welcome(
 ) -> Result<(), StreamEnd> {
     let (interval, others) = ctx
         .core
-        .call(|core, _, _| (core.heartbeat_interval(), core.worker_versions()))
+        .call(|core, _, _| (heartbeat_interval(core.worker_count()), core.worker_versions()))
         .await?;
     let ours = ctx.versions().await;
     let reply = map! {

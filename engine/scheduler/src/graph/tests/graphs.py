@@ -182,7 +182,10 @@ def layers():
 
     with dask.annotate(retries=3, priority=lambda key: 7):
         x = dask.array.ones((20,), chunks=(10,))
-    return collection(x)
+    from dask._expr import HLGExpr
+
+    expr = HLGExpr.from_collection(x)
+    return message(expr, list(dask.core.flatten(expr.__dask_keys__())))
 
 
 def refuses():
@@ -213,7 +216,7 @@ def spins():
 
 
 def explodes():
-    return poisoned(exec, "import numpy; x = [numpy.ones(1 << 27) for i in range(1000)]")
+    return poisoned(exec, "import numpy\nx = []\nwhile True: x.append(numpy.ones(1 << 27))")
 
 
 def unpicklable():
