@@ -1,0 +1,37 @@
+//! Rare commands about tasks: retry, restrict, collect their metadata.
+
+use super::fields::Fields;
+use super::RpcError;
+use crate::context::Context;
+use protocol::{Key, Value};
+use scheduler_core::{Effects, Scheduler, Time};
+use std::sync::Arc;
+
+pub async fn retry(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
+    let keys = fields.keys("keys")?;
+    let client = fields.optional_text("client")?.map(|client| client.to_string());
+    let retry = move |core: &mut Scheduler, now, effects: &mut Effects| {
+        core.retry(&keys, client.as_deref(), now, effects)
+    };
+    let considered = ctx.core.call(retry).await?;
+    Ok(considered.iter().map(Value::from).collect())
+}
+
+/// `{key: address, or a list of them, or null}`.
+pub async fn set_restrictions(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
+    let mut restrictions: Vec<(Key, Vec<Value>)> = Vec::new();
+    for (name, workers) in fields.map("worker")? {
+        let key = name.as_key();
+        let key = key.ok_or_else(|| fields.wrong("worker", "a mapping of task keys", &name))?;
+        let workers = match workers {
+            Value::Nil => Vec::new(),
+            one @ Value::Str(_) => vec![one],
+            Value::Array(several) | Value::Set(several) => several,
+            other => return Err(fields.wrong("worker", "a mapping to addresses", &other)),
+        };
+        restrictions.push((key, workers));
+    }
+    let set = move |core: &mut Scheduler, _: Time, _: &mut Effects| core.set_restrictions(&restrictions);
+    ctx.core.call(set).await?;
+    Ok(Value::Nil)
+}
