@@ -49,7 +49,7 @@ def test_workers_that_work_stay(cluster, client, gate):
 
 
 def test_workers_to_close_by_a_key(cluster, client):
-    closing = client.sync(client.scheduler.workers_to_close, n=1, key=dumped(lambda state: state.host))
+    closing = client.sync(client.scheduler.workers_to_close, n=1, key=dumped(lambda state: state.name))
     assert closing
 
 

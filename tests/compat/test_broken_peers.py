@@ -231,12 +231,32 @@ def test_bad_messages_on_a_client_stream(cluster, batch):
         )
 
 
+METRICS = {
+    "task_counts": {},
+    "bandwidth": {"total": 100_000_000, "workers": {}, "types": {}},
+    "digests_total_since_heartbeat": {},
+    "managed_bytes": 0,
+    "spilled_bytes": {"memory": 0, "disk": 0},
+    "transfer": {
+        **{"incoming_bytes": 0, "incoming_count": 0, "incoming_count_total": 0},
+        **{"outgoing_bytes": 0, "outgoing_count": 0, "outgoing_count_total": 0},
+    },
+    "event_loop_interval": 0.02,
+    "cpu": 0.0,
+    "memory": 100_000_000,
+    "time": 0.0,
+    "host_net_io": {"read_bps": 0.0, "write_bps": 0.0},
+    "host_disk_io": {"read_bps": 0.0, "write_bps": 0.0},
+    "num_fds": 10,
+}
+
+
 def register_worker(cluster, **changes):
     connection = wire.connect_and_greet(cluster.host_and_port)
     message = {
         **{"op": "register-worker", "reply": False, "address": "tcp://127.0.0.1:1", "status": "init", "nthreads": 1},
         **{"name": "broken", "now": time.time(), "resources": {}, "memory_limit": None, "local_directory": "/tmp"},
-        **{"services": {}, "nanny": None, "pid": 1, "versions": {}, "metrics": {}, "extra": {}},
+        **{"services": {}, "nanny": None, "pid": 1, "versions": {}, "metrics": METRICS, "extra": {}},
         **{"stimulus_id": "broken", "server_id": "broken"},
         **changes,
     }
@@ -249,6 +269,7 @@ def register_worker(cluster, **changes):
     [{"nthreads": "many"}, {"address": 5}, {"address": "nonsense"}, {"resources": 5}, {"metrics": 7}, {"status": "odd"}],
     ids=repr,
 )
+@differs("stock", why="it takes the worker in before it looks at the fields, and keeps it", runs=False)
 def test_worker_that_registers_wrongly(cluster, changes):
     with register_worker(cluster, **changes) as connection:
         connection.settimeout(5)

@@ -60,7 +60,7 @@ def use_queue(client):
 
 
 def use_publish(client):
-    client.publish_dataset(name=5)
+    client.publish_dataset(5, name="name")
     assert client.get_dataset("name") == 5
 
 

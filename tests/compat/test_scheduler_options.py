@@ -42,6 +42,7 @@ def test_idle_timeout_ends_the_scheduler(new_cluster):
     eventually(lambda: not cluster.scheduler.alive(), timeout_s=20)
 
 
+@differs("stock", why="its --port is a single number")
 def test_port_range(new_cluster):
     cluster = new_cluster(workers={}, scheduler_args=["--port", "38700:38799"])
     assert 38700 <= cluster.host_and_port[1] <= 38799

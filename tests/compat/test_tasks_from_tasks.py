@@ -93,7 +93,10 @@ def test_scatter_inside_a_task(client):
 def test_futures_returned_by_tasks(client):
     def parent():
         inner = get_client()
-        return inner.submit(tasks.increment, 41, key="made-inside")
+        future = inner.submit(tasks.increment, 41, key="made-inside")
+        # The task is gone, and with it its wish for the result, before the caller can state its own.
+        get_worker().kept_future = future
+        return future
 
     future = client.submit(parent).result()
     assert future.key == "made-inside"
