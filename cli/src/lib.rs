@@ -1,1 +1,11 @@
-//! (see docs/architecture.md)
+//! The program `daskjob`: run a job on this machine, check a manifest, and stand in for the programs of a
+//! cluster (one binary, by its name or a subcommand).
+//!
+//! `program` is the command line. `run` runs a manifest with processes instead of pods; `supervise` is what
+//! makes sure that none of them stays behind.
+
+mod clock;
+pub mod program;
+mod run;
+mod supervise;
+mod validate;

@@ -1,1 +1,7 @@
-fn main() {}
+//! `daskjob`: everything is in the library, so that tests and other programs can use it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::program::main(std::env::args_os())
+}

@@ -54,3 +54,17 @@ pub const NANNY_DEFAULTS: [(&str, &str); 4] = [
 /// Python's seed for `hash()`: one value on all workers, or object keys would be sent to different
 /// partitions by different workers. `(name, value)`, applied where it is unset or `0`.
 pub const HASH_SEED: (&str, &str) = ("PYTHONHASHSEED", "6640");
+
+/// Output of the job's program is shown as it is written, also through a pipe. `(name, value)`, for the
+/// runner.
+pub const RUNNER_DEFAULTS: [(&str, &str); 1] = [("PYTHONUNBUFFERED", "1")];
+
+/// Dask's name for the list of HTTP routes of a stock scheduler, and the list with `/api/v1/*`, which stock leaves out.
+/// `(name, value)`.
+pub const STOCK_HTTP_ROUTES: (&str, &str) = (
+    "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES",
+    r#"["distributed.http.scheduler.prometheus", "distributed.http.scheduler.info", "distributed.http.scheduler.json", "distributed.http.health", "distributed.http.proxy", "distributed.http.statics", "distributed.http.scheduler.api"]"#,
+);
+
+/// Where Dask puts scratch files that no flag places elsewhere.
+pub const TEMPORARY_DIRECTORY: &str = "DASK_TEMPORARY_DIRECTORY";

@@ -1,0 +1,143 @@
+//! The command line of `daskjob`, and which program to be when called by another name.
+
+use crate::run::RunArgs;
+use crate::supervise::SuperviseArgs;
+use crate::validate::ValidateArgs;
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+#[derive(Debug, Parser)]
+#[command(name = "daskjob", version, about, long_about = LONG_ABOUT, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const LONG_ABOUT: &str = "Runs Dask jobs: a manifest goes in, a Dask cluster comes up for exactly as long as the job runs, \
+and everything is gone afterwards.
+
+A first try, without Kubernetes:
+
+    daskjob run examples/quickstart.yaml";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a job on this machine: the manifest's cluster as processes instead of pods
+    Run(RunArgs),
+    /// Check manifests without running them: what each job resolves to, or what is wrong and how to mend it
+    Validate(ValidateArgs),
+    /// Run a Dask scheduler; it has the flags of `dask scheduler`
+    Scheduler(Box<scheduler::SchedulerArgs>),
+    /// Run a Dask worker (not available in this version)
+    #[command(hide = true, disable_help_flag = true)]
+    Worker(NotAvailable),
+    /// Run the Kubernetes operator (not available in this version)
+    #[command(hide = true, disable_help_flag = true)]
+    Operator(NotAvailable),
+    /// Submit a job to a cluster (not available in this version)
+    #[command(hide = true, disable_help_flag = true)]
+    Submit(NotAvailable),
+    /// The process that holds all others of a local run; `run` starts it
+    #[command(hide = true)]
+    Supervise(Box<SuperviseArgs>),
+}
+
+/// The place of a command that comes later: takes any arguments and says so.
+#[derive(Debug, clap::Args)]
+struct NotAvailable {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    arguments: Vec<OsString>,
+}
+
+/// Names other than `daskjob` that this binary answers to, and the subcommand each means.
+const OTHER_NAMES: [(&str, &str); 4] = [
+    ("daskjob-scheduler", "scheduler"),
+    ("dask-scheduler", "scheduler"),
+    ("daskjob-worker", "worker"),
+    ("dask-worker", "worker"),
+];
+
+/// Reads the command line and does what it says.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = Cli::parse_from(by_name(arguments.into_iter().collect()));
+    match cli.command {
+        Command::Run(arguments) => crate::supervise::front::main(&arguments),
+        Command::Supervise(arguments) => crate::supervise::main(*arguments),
+        Command::Validate(arguments) => crate::validate::main(&arguments),
+        Command::Scheduler(arguments) => {
+            telemetry::init(arguments.log.as_deref(), arguments.log_format);
+            scheduler::main(&arguments)
+        }
+        Command::Worker(_) => not_available(
+            "worker",
+            "stock `dask worker` processes work with our scheduler",
+        ),
+        Command::Operator(_) => {
+            not_available("operator", "`daskjob run` runs a manifest on one machine")
+        }
+        Command::Submit(_) => {
+            not_available("submit", "`daskjob run` runs a manifest on one machine")
+        }
+    }
+}
+
+fn not_available(command: &str, instead: &str) -> ExitCode {
+    eprintln!("daskjob: the command {command} is not available in this version; {instead}");
+    ExitCode::from(contract::exit_code::REFUSED)
+}
+
+/// Called as `dask-scheduler --port 0`, the program is `daskjob scheduler --port 0`.
+fn by_name(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let called = arguments
+        .first()
+        .and_then(|first| Path::new(first).file_name())
+        .and_then(|name| name.to_str());
+    if let Some((_, subcommand)) = OTHER_NAMES.iter().find(|(name, _)| Some(*name) == called) {
+        arguments.insert(1, OsString::from(subcommand));
+    }
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn arguments(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_name_of_the_program_chooses_the_command() {
+        assert_eq!(
+            by_name(arguments("/usr/bin/dask-scheduler --port 0")),
+            arguments("/usr/bin/dask-scheduler scheduler --port 0")
+        );
+        assert_eq!(
+            by_name(arguments("daskjob-worker x")),
+            arguments("daskjob-worker worker x")
+        );
+        assert_eq!(
+            by_name(arguments("./daskjob run x.yaml")),
+            arguments("./daskjob run x.yaml")
+        );
+    }
+
+    #[test]
+    fn a_command_that_comes_later_takes_any_arguments() {
+        for line in [
+            "daskjob worker --nthreads 2 tcp://x:1",
+            "daskjob operator --help",
+            "daskjob submit -f x",
+        ] {
+            Cli::try_parse_from(arguments(line)).unwrap();
+        }
+    }
+}

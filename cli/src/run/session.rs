@@ -1,0 +1,534 @@
+//! One run, from the manifest to the exit code.
+//!
+//! Invariant: whatever happens, the status ends in exactly one of Complete and Failed.
+
+use super::args::{Output, RunArgs};
+use super::attempt::{self, AttemptEnd, Setting};
+use super::console::Console;
+use super::directories::Directories;
+use super::environment::Environment;
+use super::interpreter::{self, Interpreter, Wishes};
+use super::{logs, notes};
+use crate::clock;
+use crate::supervise::{End, process_tree};
+use crate::validate::{read_text, refusals_text};
+use contract::status::{
+    ConditionStatus, Failure, FailureClass, JobStatus, Phase, Teardown, condition, reason,
+};
+use contract::{Role, exit_code};
+use plan::{Defaults, Files, Outcome, ResolvedJob};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+/// How long processes of an attempt get to end before the next begins.
+const GRACE_BETWEEN_ATTEMPTS: Duration = Duration::from_secs(2);
+
+/// How often a lost scheduler is made good by a fresh attempt, whatever `backoffLimit` says.
+const SCHEDULER_LOSSES_ALLOWED: u32 = 3;
+
+/// The first wait before a fresh attempt, doubling up to the longest.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// How many lines of how many logs are shown when a job has failed.
+const SHOWN_LINES: usize = 10;
+const SHOWN_LOGS: usize = 4;
+
+/// A run and what is known about it.
+pub struct Session {
+    arguments: RunArgs,
+    directory: PathBuf,
+    console: Arc<Console>,
+    begun: Instant,
+    /// Once the manifest was read.
+    job: Option<ResolvedJob>,
+    status: JobStatus,
+    exit_code: u8,
+    /// Ends of the cluster's logs, taken before it was ended.
+    log_ends: Vec<(String, String)>,
+}
+
+/// Everything an attempt needs that does not change between attempts.
+struct Prepared {
+    job: ResolvedJob,
+    interpreter: Interpreter,
+    manifest_directory: PathBuf,
+    shell: Environment,
+}
+
+impl Session {
+    pub fn new(arguments: RunArgs, directory: PathBuf) -> Self {
+        let console = Arc::new(Console::new(!arguments.no_progress));
+        Session {
+            arguments,
+            directory,
+            console,
+            begun: clock::monotonic(),
+            job: None,
+            status: JobStatus::default(),
+            exit_code: 0,
+            log_ends: Vec::new(),
+        }
+    }
+
+    /// Runs the job to its end. May be dropped at any time; then `ending` and `finish` still tell the truth.
+    pub async fn run(&mut self) {
+        match self.prepare().await {
+            Ok(prepared) => self.run_attempts(&prepared).await,
+            Err(refused) => {
+                self.console.say(&refused.sentence);
+                self.fail(refused.failure(), refused.exit_code);
+            }
+        }
+    }
+
+    async fn prepare(&mut self) -> Result<Prepared, Refused> {
+        let file = self.arguments.file.clone();
+        let mut job = read_manifest(&file)?;
+        if let Some(engine) = self.arguments.engine {
+            job.engine = engine.into();
+        }
+        let shell: Environment = std::env::vars_os().collect();
+        let refusals =
+            notes::impossible(&job, &|name| shell.contains_key(std::ffi::OsStr::new(name)));
+        if !refusals.is_empty() {
+            return Err(Refused::manifest(refusals_text(
+                &file.display().to_string(),
+                &refusals,
+            )));
+        }
+        self.set_condition(
+            condition::ACCEPTED,
+            ConditionStatus::True,
+            reason::VALID,
+            "the manifest is valid",
+        );
+        self.job = Some(job.clone());
+        for note in notes::ignored(&job) {
+            self.console.say(&format!("note: {note}"));
+        }
+        let interpreter = interpreter::find(
+            &Wishes::of_process(self.arguments.python.clone()),
+            &self.console,
+        )
+        .await
+        .map_err(|error| Refused::infrastructure(error.to_string()))?;
+        let directory = file
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        let manifest_directory = std::fs::canonicalize(directory).map_err(|error| {
+            Refused::infrastructure(format!(
+                "cannot read the directory {}: {error}",
+                directory.display()
+            ))
+        })?;
+        Ok(Prepared {
+            job,
+            interpreter,
+            manifest_directory,
+            shell,
+        })
+    }
+
+    async fn run_attempts(&mut self, prepared: &Prepared) {
+        let job = &prepared.job;
+        self.console.say(&format!(
+            "{}: engine {}, {} worker{}, Python {} with distributed {}",
+            job.name,
+            job.engine.as_str(),
+            job.number_of_workers(),
+            if job.number_of_workers() == 1 {
+                ""
+            } else {
+                "s"
+            },
+            prepared.interpreter.python_version,
+            prepared.interpreter.distributed_version
+        ));
+        let (mut retries, mut scheduler_losses) = (0, 0);
+        for number in 1.. {
+            let (failure, exit_code) = match self.attempt(prepared, number).await {
+                AttemptEnd::Succeeded => {
+                    return self.complete(reason::SUCCEEDED, "the program ended with exit code 0");
+                }
+                AttemptEnd::Idle => return self.complete(reason::IDLE, "the cluster was idle"),
+                AttemptEnd::Failed { failure, exit_code } => (failure, exit_code),
+            };
+            let left = match failure.class {
+                FailureClass::Application | FailureClass::OutOfMemory => {
+                    retries += 1;
+                    (job.backoff_limit + 1).saturating_sub(retries)
+                }
+                FailureClass::SchedulerLost => {
+                    scheduler_losses += 1;
+                    (SCHEDULER_LOSSES_ALLOWED + 1).saturating_sub(scheduler_losses)
+                }
+                FailureClass::Evicted
+                | FailureClass::NodeLost
+                | FailureClass::WorkersLost
+                | FailureClass::Image
+                | FailureClass::Quota
+                | FailureClass::Deadline
+                | FailureClass::Cancelled
+                | FailureClass::Invalid => 0,
+            };
+            if left == 0 {
+                return self.fail(failure, exit_code);
+            }
+            self.try_again(&failure, number, left).await;
+            self.status.failure = Some(failure);
+        }
+    }
+
+    async fn attempt(&mut self, prepared: &Prepared, number: u32) -> AttemptEnd {
+        let nothing = Files::default();
+        let files = prepared
+            .job
+            .job
+            .as_ref()
+            .map_or(&nothing, |runner| &runner.files);
+        let directories = match Directories::make(
+            &self.directory,
+            number,
+            files,
+            &prepared.interpreter,
+            self.arguments.log_dir.as_deref(),
+        ) {
+            Ok(directories) => directories,
+            Err(error) => {
+                let refused = Refused::infrastructure(format!(
+                    "cannot make the directories of the run: {error}"
+                ));
+                return AttemptEnd::Failed {
+                    failure: refused.failure(),
+                    exit_code: refused.exit_code,
+                };
+            }
+        };
+        let active_deadline = prepared
+            .job
+            .deadlines
+            .active_deadline_seconds
+            .map(|seconds| self.begun + Duration::from_secs(seconds));
+        let setting = Setting {
+            job: &prepared.job,
+            number,
+            directories: &directories,
+            interpreter: &prepared.interpreter,
+            manifest_directory: &prepared.manifest_directory,
+            shell: &prepared.shell,
+            console: &self.console,
+            active_deadline,
+        };
+        let end = attempt::run(setting, &mut self.status).await;
+        self.log_ends = ends_of_logs(&directories.logs);
+        end
+    }
+
+    async fn try_again(&mut self, failure: &Failure, number: u32, left: u32) {
+        let wait = FIRST_WAIT
+            .saturating_mul(1 << (number - 1).min(8))
+            .min(LONGEST_WAIT);
+        self.console.say(&format!(
+            "attempt {number} failed: {}; trying again with a fresh cluster in {} s ({left} left)",
+            failure.message,
+            wait.as_secs()
+        ));
+        let ending = tokio::task::spawn_blocking(|| {
+            process_tree::end_descendants(GRACE_BETWEEN_ATTEMPTS, &AtomicBool::new(false))
+        });
+        // The deadline of the whole job is looked at by the next attempt, at once.
+        let _ = tokio::join!(ending, tokio::time::sleep(wait));
+    }
+
+    fn set_condition(&mut self, type_: &str, status: ConditionStatus, reason: &str, message: &str) {
+        self.status
+            .set_condition(type_, status, reason, message, &clock::now());
+        self.status.job_status = self.status.phase();
+    }
+
+    fn complete(&mut self, reason: &str, message: &str) {
+        self.status.failure = None;
+        self.set_condition(condition::COMPLETE, ConditionStatus::True, reason, message);
+    }
+
+    fn fail(&mut self, failure: Failure, exit_code: u8) {
+        if self.status.finished().is_some() {
+            return;
+        }
+        if failure.class == FailureClass::Invalid {
+            self.set_condition(
+                condition::ACCEPTED,
+                ConditionStatus::False,
+                reason::INVALID,
+                &failure.message,
+            );
+        }
+        self.set_condition(
+            condition::FAILED,
+            ConditionStatus::True,
+            &failure.reason,
+            &failure.message,
+        );
+        self.status.failure = Some(failure);
+        self.exit_code = exit_code;
+    }
+
+    /// The run is over; its processes are still there.
+    pub fn ending(&mut self, end: End) {
+        self.console.clear();
+        let number = match end {
+            End::ByItself => None,
+            End::Signal(number) => Some(number),
+            End::Abandoned => Some(1), // SIGHUP: nobody is there any more
+        };
+        if let Some(number) = number {
+            self.cancelled(number);
+        }
+        self.set_condition(
+            condition::RUNNING,
+            ConditionStatus::False,
+            reason::FINISHED,
+            "",
+        );
+        self.status.scheduler_address = None;
+    }
+
+    fn cancelled(&mut self, number: i32) {
+        let interactive = self.job.as_ref().is_some_and(|job| job.job.is_none());
+        if interactive && self.status.timeline.scheduler_ready.is_some() {
+            return self.complete(reason::FINISHED, "the cluster was ended by its user");
+        }
+        let failure = Failure {
+            role: Role::Runner,
+            pod: None,
+            class: FailureClass::Cancelled,
+            reason: reason::CANCELLED.to_owned(),
+            message: format!("the run was cancelled by signal {number}"),
+            exit_code: Some(i32::from(exit_code::of_signal(number))),
+            log: None,
+        };
+        self.fail(failure, exit_code::of_signal(number));
+    }
+
+    /// Everything has ended: prints the outcome and gives the exit code.
+    pub fn finish(&mut self, end: End, remaining: usize) -> u8 {
+        self.status.workers.ready = 0;
+        for group in &mut self.status.workers.groups {
+            group.ready = 0;
+        }
+        let remaining = u32::try_from(remaining).unwrap_or(u32::MAX);
+        self.status.teardown = Some(Teardown {
+            pods_remaining: remaining,
+            completed_at: (remaining == 0).then(clock::now),
+        });
+        let gone = if remaining == 0 {
+            ConditionStatus::True
+        } else {
+            ConditionStatus::False
+        };
+        self.set_condition(
+            condition::TORN_DOWN,
+            gone,
+            reason::ALL_GONE,
+            &format!("{remaining} processes are left"),
+        );
+        self.write_status_file();
+        if end != End::Abandoned {
+            self.print_outcome(remaining);
+        }
+        self.exit_code
+    }
+
+    fn write_status_file(&self) {
+        let Some(file) = &self.arguments.status_file else {
+            return;
+        };
+        let text = serde_json::to_string_pretty(&self.status).expect("a status is JSON");
+        if let Err(error) = std::fs::write(file, text + "\n") {
+            self.console
+                .say(&format!("cannot write {}: {error}", file.display()));
+        }
+    }
+
+    fn print_outcome(&self, remaining: u32) {
+        if self.job.is_some() {
+            self.say_outcome();
+        }
+        if remaining > 0 {
+            self.console
+                .say(&format!("{remaining} processes could not be ended"));
+        }
+        if self.arguments.keep {
+            self.console.say(&format!(
+                "the run's directory is {}",
+                self.directory.display()
+            ));
+        }
+        if self.arguments.output == Output::Json {
+            println!(
+                "{}",
+                serde_json::to_string(&self.status).expect("a status is JSON")
+            );
+        }
+    }
+
+    fn say_outcome(&self) {
+        let name = self
+            .job
+            .as_ref()
+            .map(|job| job.name.to_string())
+            .unwrap_or_default();
+        let seconds = self.begun.elapsed().as_secs_f64();
+        let Some(failure) = &self.status.failure else {
+            return self.console.say(&format!(
+                "{name}: {:?} after {seconds:.1} s",
+                self.status.job_status
+            ));
+        };
+        if failure.class != FailureClass::Cancelled {
+            self.show_logs(failure);
+        }
+        let attempts = if self.status.attempt > 1 {
+            format!(", attempt {}", self.status.attempt)
+        } else {
+            String::new()
+        };
+        self.console.say(&format!(
+            "{name}: {:?} after {seconds:.1} s ({}{attempts}): {}",
+            Phase::Failed,
+            failure.reason,
+            failure.message
+        ));
+    }
+
+    /// The ends of the logs nobody has seen yet. The program's own output was shown as it came.
+    fn show_logs(&self, failure: &Failure) {
+        for (name, end) in self
+            .log_ends
+            .iter()
+            .filter(|(_, end)| !end.is_empty())
+            .take(SHOWN_LOGS)
+        {
+            let concerned = failure.role != Role::Runner
+                && failure
+                    .pod
+                    .as_ref()
+                    .is_some_and(|pod| pod.contains(name.as_str()));
+            let lines = if concerned {
+                4 * SHOWN_LINES
+            } else {
+                SHOWN_LINES
+            };
+            self.console.say(&format!(
+                "---- end of the log of {name} ----\n{}",
+                logs::last_lines(end, lines)
+            ));
+        }
+        if self.log_ends.len() > SHOWN_LOGS {
+            self.console.say(&format!(
+                "---- {} more logs: --log-dir keeps them ----",
+                self.log_ends.len() - SHOWN_LOGS
+            ));
+        }
+    }
+}
+
+/// Why a run did not begin.
+struct Refused {
+    sentence: String,
+    class: FailureClass,
+    reason: &'static str,
+    exit_code: u8,
+}
+
+impl Refused {
+    fn manifest(sentence: String) -> Self {
+        Refused {
+            sentence,
+            class: FailureClass::Invalid,
+            reason: reason::INVALID,
+            exit_code: exit_code::REFUSED,
+        }
+    }
+
+    fn infrastructure(sentence: String) -> Self {
+        Refused {
+            sentence,
+            class: FailureClass::Image,
+            reason: reason::START_FAILED,
+            exit_code: exit_code::INFRASTRUCTURE,
+        }
+    }
+
+    fn failure(&self) -> Failure {
+        Failure {
+            role: Role::Runner,
+            pod: None,
+            class: self.class,
+            reason: self.reason.to_owned(),
+            message: contract::status::log_tail(&self.sentence),
+            exit_code: None,
+            log: None,
+        }
+    }
+}
+
+/// The one job of a manifest.
+fn read_manifest(file: &Path) -> Result<ResolvedJob, Refused> {
+    let place = file.display().to_string();
+    let text = read_text(file).map_err(Refused::manifest)?;
+    let mut jobs = Vec::new();
+    for document in plan::read(&text, &Defaults::default()) {
+        match document.outcome {
+            Outcome::Job(job) => jobs.push(*job),
+            Outcome::Refused(refusals) => {
+                let place = if document.index == 0 {
+                    place
+                } else {
+                    format!("{place} (document {})", document.index + 1)
+                };
+                return Err(Refused::manifest(refusals_text(&place, &refusals)));
+            }
+            Outcome::Other { .. } => {}
+        }
+    }
+    match jobs.len() {
+        1 => Ok(jobs.remove(0)),
+        0 => Err(Refused::manifest(format!("{place} holds no DaskJob"))),
+        count => {
+            let names: Vec<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
+            Err(Refused::manifest(format!(
+                "{place} holds {count} jobs ({}): write them into files of their own",
+                names.join(", ")
+            )))
+        }
+    }
+}
+
+/// The scheduler's log first, then those of workers.
+fn ends_of_logs(directory: &Path) -> Vec<(String, String)> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
+    files.sort();
+    files.sort_by_key(|file| {
+        file.file_stem()
+            .is_none_or(|stem| stem != Role::Scheduler.as_str())
+    });
+    let name = |file: &Path| {
+        file.file_stem()
+            .map(|stem| stem.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    };
+    files
+        .iter()
+        .map(|file| (name(file), logs::tail_of(file)))
+        .collect()
+}

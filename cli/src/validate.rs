@@ -1,0 +1,203 @@
+//! `daskjob validate`: what manifests resolve to, or what is wrong with them.
+
+use clap::{Args, ValueEnum};
+use plan::{Defaults, Document, Outcome, Refusal, ResolvedJob, ResolvedWorkerGroup};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Check manifests without running them.
+///
+/// Prints what each job resolves to, defaults included, or every mistake with its field, the reason and the remedy.
+/// Exit code: 0 when everything is good, 1 when something is refused, 2 when a file cannot be read.
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// Manifests to check; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Shape of the answer
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+/// Shape of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+pub fn main(arguments: &ValidateArgs) -> ExitCode {
+    let mut answers = Vec::new();
+    let mut exit_code = 0;
+    for file in &arguments.files {
+        match read_text(file) {
+            Ok(text) => {
+                let documents = plan::read(&text, &Defaults::default());
+                if documents
+                    .iter()
+                    .any(|document| matches!(document.outcome, Outcome::Refused(_)))
+                {
+                    exit_code = exit_code.max(1);
+                }
+                answers.push((file, documents));
+            }
+            Err(error) => {
+                eprintln!("daskjob: {error}");
+                exit_code = contract::exit_code::REFUSED;
+            }
+        }
+    }
+    match arguments.output {
+        Output::Text => print!(
+            "{}",
+            answers
+                .iter()
+                .map(|(file, documents)| text_of(file, documents))
+                .collect::<String>()
+        ),
+        Output::Json => {
+            let all: Vec<Value> = answers
+                .iter()
+                .flat_map(|(file, documents)| {
+                    documents.iter().map(|document| json_of(file, document))
+                })
+                .collect();
+            println!(
+                "{}",
+                serde_json::to_string_pretty(&all).expect("answers are JSON")
+            );
+        }
+    }
+    ExitCode::from(exit_code)
+}
+
+/// The text of a manifest, or a sentence that says why it cannot be had.
+pub fn read_text(file: &Path) -> Result<String, String> {
+    if file == Path::new("-") {
+        return std::io::read_to_string(std::io::stdin())
+            .map_err(|error| format!("cannot read standard input: {error}"));
+    }
+    std::fs::read_to_string(file)
+        .map_err(|error| format!("cannot read {}: {error}", file.display()))
+}
+
+fn json_of(file: &Path, document: &Document) -> Value {
+    let mut answer = json!({"file": file, "document": document.index + 1, "name": document.name});
+    match &document.outcome {
+        Outcome::Job(job) => {
+            answer["valid"] = json!(true);
+            answer["job"] = json!(job);
+        }
+        Outcome::Refused(refusals) => {
+            answer["valid"] = json!(false);
+            answer["refusals"] = json!(refusals);
+        }
+        Outcome::Other { kind } => {
+            answer["skipped"] = json!(format!("{kind} is not a kind of ours"))
+        }
+    }
+    answer
+}
+
+fn text_of(file: &Path, documents: &[Document]) -> String {
+    documents
+        .iter()
+        .map(|document| {
+            let place = place_of(file, document, documents.len());
+            match &document.outcome {
+                Outcome::Job(job) => format!("{place}: {}", summary_of(job)),
+                Outcome::Refused(refusals) => refusals_text(&place, refusals),
+                Outcome::Other { kind } => {
+                    format!("{place}: {kind} is not a kind of ours: not checked\n")
+                }
+            }
+        })
+        .collect()
+}
+
+/// The file, and the number of the document where there are several.
+fn place_of(file: &Path, document: &Document, documents: usize) -> String {
+    if documents == 1 {
+        file.display().to_string()
+    } else {
+        format!("{} (document {})", file.display(), document.index + 1)
+    }
+}
+
+/// Every refusal on lines of its own, the place first as compilers write it.
+pub fn refusals_text(place: &str, refusals: &[Refusal]) -> String {
+    let mut text = String::new();
+    for refusal in refusals {
+        let position = match refusal.location {
+            Some(location) => match location.column {
+                Some(column) => format!("{place}:{}:{column}", location.line),
+                None => format!("{place}:{}", location.line),
+            },
+            None => place.to_owned(),
+        };
+        let subject = if refusal.field.is_empty() {
+            "the manifest"
+        } else {
+            &refusal.field
+        };
+        text.push_str(&format!(
+            "{position}: {subject}: {}\n    remedy: {}\n",
+            refusal.reason, refusal.remedy
+        ));
+    }
+    text
+}
+
+fn summary_of(job: &ResolvedJob) -> String {
+    let mut text = format!("DaskJob {} is valid\n", job.name);
+    text.push_str(&format!("    engine:    {}\n", job.engine.as_str()));
+    match &job.job {
+        Some(runner) => {
+            let command: Vec<&str> = runner
+                .command
+                .iter()
+                .chain(&runner.args)
+                .map(String::as_str)
+                .collect();
+            text.push_str(&format!("    command:   {}\n", command.join(" ")));
+            let files: Vec<&str> = runner.files.iter().map(|(path, _)| path.as_str()).collect();
+            if !files.is_empty() {
+                text.push_str(&format!("    files:     {}\n", files.join(", ")));
+            }
+        }
+        None => text.push_str("    command:   none: an interactive cluster\n"),
+    }
+    for group in &job.worker_groups {
+        text.push_str(&format!("    workers:   {}\n", group_summary(group)));
+    }
+    if job.suspend {
+        text.push_str("    suspended: nothing runs until suspend is false\n");
+    }
+    text
+}
+
+fn group_summary(group: &ResolvedWorkerGroup) -> String {
+    let mut text = format!(
+        "{} x {} with {} thread{}",
+        group.count,
+        group.name,
+        group.threads,
+        if group.threads == 1 { "" } else { "s" }
+    );
+    if let Some(bytes) = group.memory_limit_bytes {
+        text.push_str(&format!(", {:.2} GiB", bytes as f64 / f64::from(1 << 30)));
+    }
+    for (name, amount) in &group.dask_resources {
+        text.push_str(&format!(", {name}={amount}"));
+    }
+    if let Some(scaling) = group.scaling {
+        text.push_str(&format!(
+            ", adapting between {} and {}",
+            scaling.minimum, scaling.maximum
+        ));
+    }
+    text
+}
