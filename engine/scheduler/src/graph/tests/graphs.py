@@ -184,7 +184,7 @@ def layers():
         x = dask.array.ones((20,), chunks=(10,))
     from dask._expr import HLGExpr
 
-    expr = HLGExpr.from_collection(x)
+    expr = HLGExpr.from_collection(x, optimize_graph=False)
     return message(expr, list(dask.core.flatten(expr.__dask_keys__())))
 
 
