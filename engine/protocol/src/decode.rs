@@ -137,10 +137,11 @@ impl Payloads<'_> {
 
 fn is_placeholder(key: &Value) -> bool {
     let Value::Str(text) = key else { return false };
-    matches!(
-        text.as_bytes(),
-        b"__Serialized__" | b"__Pickled__" | b"__Set__" | b"__Enum__"
-    )
+    text.as_bytes().starts_with(b"__")
+        && matches!(
+            text.as_bytes(),
+            b"__Serialized__" | b"__Pickled__" | b"__Set__" | b"__Enum__"
+        )
 }
 
 fn take(entries: &mut Vec<(Value, Value)>, field: &str) -> Option<Value> {

@@ -343,7 +343,7 @@ impl Value {
 }
 
 /// How many items are allocated for before they have been read.
-const SPECULATIVE_ITEMS: usize = 1024;
+const SPECULATIVE_ITEMS: usize = 32;
 
 macro_rules! value_from {
     ($($source:ty => |$value:ident| $made:expr;)*) => {

@@ -276,12 +276,11 @@ fn status_change(fields: &mut Fields<'_, '_>) -> Result<WorkerStatusChange, Deco
 }
 
 fn read_metadata(decoder: &mut Decoder<'_>) -> Result<Value, DecodeError> {
-    let metadata = decoder.read_value()?;
-    Ok(if metadata.as_map().is_some_and(<[_]>::is_empty) {
-        Value::Nil
-    } else {
-        metadata
-    })
+    let mut ahead = decoder.reader.clone();
+    if ahead.kind()? == Kind::Map && ahead.read_map_len()? == 0 {
+        return Ok(Value::Nil);
+    }
+    decoder.read_value()
 }
 
 fn read_startstops(decoder: &mut Decoder<'_>) -> Result<SmallVec<[StartStop; 1]>, DecodeError> {
@@ -310,9 +309,9 @@ fn read_startstop(decoder: &mut Decoder<'_>) -> Result<StartStop, DecodeError> {
         field,
     };
     Ok(StartStop {
-        action: Action::from_text(action.ok_or(missing("action"))?),
-        start: start.ok_or(missing("start"))?,
-        stop: stop.ok_or(missing("stop"))?,
+        action: Action::from_text(action.ok_or_else(|| missing("action"))?),
+        start: start.ok_or_else(|| missing("start"))?,
+        stop: stop.ok_or_else(|| missing("stop"))?,
         source,
     })
 }

@@ -39,7 +39,22 @@ impl Kind {
         }
     }
 
+    /// Looked up, because this is asked for every item.
+    #[inline]
     const fn of(marker: u8) -> Self {
+        const KINDS: [Kind; 256] = {
+            let mut kinds = [Kind::Nil; 256];
+            let mut marker = 0;
+            while marker < 256 {
+                kinds[marker] = Kind::by_ranges(marker as u8);
+                marker += 1;
+            }
+            kinds
+        };
+        KINDS[marker as usize]
+    }
+
+    const fn by_ranges(marker: u8) -> Self {
         match marker {
             0x00..=0x7f | 0xe0..=0xff | 0xcc..=0xd3 => Self::Int,
             0x80..=0x8f | 0xde | 0xdf => Self::Map,
@@ -72,11 +87,13 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     pub fn position(&self) -> usize {
         self.position
     }
 
     /// Goes to an earlier or later item; `position` must come from [`Self::position`].
+    #[inline]
     pub fn seek(&mut self, position: usize) {
         self.position = position.min(self.bytes.len());
     }
@@ -105,7 +122,7 @@ impl<'a> Reader<'a> {
         self.bytes
             .get(self.position)
             .copied()
-            .ok_or(DecodeError::Truncated { at: self.position })
+            .ok_or_else(|| self.truncated())
     }
 
     #[inline]
@@ -128,19 +145,23 @@ impl<'a> Reader<'a> {
     #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let rest = &self.bytes[self.position..];
-        let bytes = rest
-            .first_chunk::<N>()
-            .ok_or(DecodeError::Truncated { at: self.position })?;
+        let bytes = rest.first_chunk::<N>().ok_or_else(|| self.truncated())?;
         self.position += N;
         Ok(*bytes)
     }
 
+    #[inline]
     fn len_of(&mut self, size: u8) -> Result<usize, DecodeError> {
         Ok(match size {
             0 => usize::from(self.array::<1>()?[0]),
             1 => usize::from(u16::from_be_bytes(self.array()?)),
             _ => u32::from_be_bytes(self.array()?) as usize,
         })
+    }
+
+    #[cold]
+    fn truncated(&self) -> DecodeError {
+        DecodeError::Truncated { at: self.position }
     }
 
     #[cold]
@@ -229,6 +250,7 @@ impl<'a> Reader<'a> {
         self.take(len)
     }
 
+    #[inline]
     pub fn read_text(&mut self) -> Result<Text, DecodeError> {
         let bytes = self.read_str()?;
         Ok(Text::from_bytes(
@@ -237,6 +259,7 @@ impl<'a> Reader<'a> {
         ))
     }
 
+    #[inline]
     pub fn read_bin(&mut self) -> Result<&'a [u8], DecodeError> {
         let at = self.position;
         let len = match self.marker()? {
@@ -247,6 +270,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The same without a copy.
+    #[inline]
     pub fn read_bytes(&mut self) -> Result<Bytes, DecodeError> {
         let bytes = self.read_bin()?;
         Ok(self
@@ -279,6 +303,7 @@ impl<'a> Reader<'a> {
         Ok(len)
     }
 
+    #[inline]
     fn believable(&self, items: usize, at: usize) -> Result<usize, DecodeError> {
         if items > self.remaining() {
             return Err(DecodeError::Truncated { at });

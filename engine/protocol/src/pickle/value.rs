@@ -11,8 +11,8 @@ use crate::value::Value;
 /// Deeper data is left to Python.
 const MAX_DEPTH: usize = 128;
 
-/// Data may be shared inside a pickle; taken apart it may have this many items at most.
-const MAX_ITEMS: usize = 1 << 20;
+/// Data may be shared inside a pickle; taken apart it may have this many times more items.
+const MAX_SHARING: usize = 8;
 
 /// Data without classes or calls.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +40,7 @@ impl PickleValue {
             tree,
             buffers,
             items: 0,
+            max_items: 1024 + MAX_SHARING * tree.len(),
         }
         .value(id, 0)
     }
@@ -92,14 +93,15 @@ struct Conversion<'a> {
     tree: &'a Tree,
     buffers: &'a [Bytes],
     items: usize,
+    max_items: usize,
 }
 
 impl Conversion<'_> {
     /// Recurses at most [`MAX_DEPTH`] times.
     fn value(&mut self, id: NodeId, depth: usize) -> Result<PickleValue, Unsupported> {
         self.items += 1;
-        if self.items > MAX_ITEMS {
-            return Err(Unsupported::TooLarge(MAX_ITEMS));
+        if self.items > self.max_items {
+            return Err(Unsupported::TooLarge(self.max_items));
         }
         if depth > MAX_DEPTH {
             return Err(Unsupported::TooDeep(MAX_DEPTH));
