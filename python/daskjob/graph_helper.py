@@ -42,7 +42,7 @@ HELLO, BEGIN, TASKS, END, ERROR, VALUE, QUERY, FAILED = 1, 2, 3, 4, 5, 6, 7, 8
 MATERIALIZE, LOAD, DUMP, VERSIONS, UPLOAD, EXCEPTION = 32, 33, 34, 35, 36, 37
 RUN, PLUGIN_ADD, PLUGIN_REMOVE, HOOK, ANSWER = 64, 65, 66, 67, 68
 
-DATA_PRODUCER, BARRIER, NO_SPEC = 1, 2, 4
+DATA_PRODUCER, BARRIER, DATA = 1, 2, 4
 
 
 class Gone(Exception):
@@ -418,11 +418,16 @@ class Numbering:
 
 
 def flags_of(nodes: list) -> bytes:
+    from dask._task_spec import DataNode
+
     flags = bytes(map(bool, map(operator.attrgetter("data_producer"), nodes)))
-    if any(kind.__name__ == "P2PBarrierTask" for kind in set(map(type, nodes))):
-        return bytes(
-            flag | (BARRIER if type(node).__name__ == "P2PBarrierTask" else 0) for flag, node in zip(flags, nodes)
-        )
+    special = {}
+    for kind in set(map(type, nodes)):
+        bits = (DATA if issubclass(kind, DataNode) else 0) | (BARRIER if kind.__name__ == "P2PBarrierTask" else 0)
+        if bits:
+            special[kind] = bits
+    if special:
+        flags = bytes(flag | special.get(type(node), 0) for flag, node in zip(flags, nodes))
     return flags
 
 

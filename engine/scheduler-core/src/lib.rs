@@ -21,6 +21,7 @@ mod id_set;
 mod ids;
 mod key_split;
 mod occupancy;
+pub mod order;
 mod pickles;
 mod placement;
 mod policies;

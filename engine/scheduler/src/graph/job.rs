@@ -2,8 +2,8 @@
 
 use super::channel::Kind;
 use super::error::GraphError;
+use super::reply::Opened;
 use bytes::Bytes;
-use scheduler_core::Graph;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -19,7 +19,7 @@ pub struct Job {
 
 /// Who waits.
 pub enum Answer {
-    Graph(oneshot::Sender<Result<Graph, GraphError>>),
+    Graph(oneshot::Sender<Result<Opened, GraphError>>),
     Frames(oneshot::Sender<Result<Vec<Bytes>, GraphError>>),
     /// Something every new helper is told; nobody waits.
     Nobody,

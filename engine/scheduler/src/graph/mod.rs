@@ -125,8 +125,9 @@ impl GraphHelpers {
         let (sender, answer) = oneshot::channel();
         let client = Some(Arc::from(client));
         self.shared.submit(Job { kind: Kind::Materialize, header, blobs, client, answer: Answer::Graph(sender) });
-        let graph = answer.await.unwrap_or_else(|_| Err(closing()))?;
-        request::complete(graph, update)
+        let opened = answer.await.unwrap_or_else(|_| Err(closing()))?;
+        let graph = request::with_priorities(opened, update).await?;
+        Ok(request::complete(graph, update))
     }
 
     /// What the interpreter of the helpers has installed. Waits for the first helper.

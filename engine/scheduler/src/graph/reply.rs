@@ -30,6 +30,7 @@ pub enum ReplyError {
 const NO_ANNOTATION: u32 = u32::MAX;
 const DATA_PRODUCER: u8 = 1;
 const BARRIER: u8 = 2;
+const DATA: u8 = 4;
 /// Columns of a TASKS message before annotation frames and buffers.
 const COLUMNS: usize = 9;
 
@@ -60,11 +61,18 @@ fn count(header: &Value, field: &'static str) -> Result<usize, ReplyError> {
     number.ok_or(ReplyError::Missing(field, 0))
 }
 
+/// A graph, and which of its tasks only hold a value.
+pub struct Opened {
+    pub graph: Graph,
+    pub is_data: Vec<bool>,
+}
+
 /// Collects one graph from its BEGIN, TASKS… and END messages.
 #[derive(Default)]
 pub struct GraphBuilder {
     total: Option<usize>,
     graph: Graph,
+    is_data: Vec<bool>,
     externals: Vec<Key>,
     prefixes: Vec<Bytes>,
     annotations: Vec<Arc<Annotations>>,
@@ -108,9 +116,9 @@ impl GraphBuilder {
     }
 
     /// The whole graph; END has arrived.
-    pub fn finish(self) -> Result<Graph, ReplyError> {
+    pub fn finish(self) -> Result<Opened, ReplyError> {
         match self.total {
-            Some(total) if total == self.graph.tasks.len() => Ok(self.graph),
+            Some(total) if total == self.graph.tasks.len() => Ok(Opened { graph: self.graph, is_data: self.is_data }),
             _ => Err(ReplyError::Order),
         }
     }
@@ -135,6 +143,7 @@ impl GraphBuilder {
 
     fn add(&mut self, chunk: Chunk, total: usize) -> Result<(), ReplyError> {
         let placed = chunk.place(&self.prefixes)?;
+        self.is_data.extend(chunk.flags.iter().map(|flags| flags & DATA != 0));
         let mut dependency = 0;
         for (index, key) in chunk.keys.into_iter().enumerate() {
             let start = u32::try_from(self.graph.dependencies.len()).map_err(|_| ReplyError::Order)?;

@@ -2,10 +2,12 @@
 
 use super::error::GraphError;
 use super::malformed;
+use super::reply::Opened;
 use bytes::Bytes;
 use protocol::messages::{Actors as WireActors, UpdateGraph};
 use protocol::msgpack;
 use protocol::{Key, KeyBuildHasher, Text, Value};
+use scheduler_core::order::order;
 use scheduler_core::{Actors, Graph};
 use std::collections::HashMap;
 
@@ -47,8 +49,32 @@ fn keys_blob(keys: &[Key]) -> Bytes {
     blob.into()
 }
 
-/// Adds what the message says beside the graph itself, and the priorities.
-pub fn complete(mut graph: Graph, update: &UpdateGraph) -> Result<Graph, GraphError> {
+/// Ordering more tasks than this leaves the thread that serves connections.
+const ORDERED_IN_PLACE: usize = 2_000;
+
+/// The client's priorities, or those of the static order.
+pub async fn with_priorities(opened: Opened, update: &UpdateGraph) -> Result<Graph, GraphError> {
+    if let Some(given @ [_, ..]) = update.internal_priority.as_deref() {
+        let mut graph = opened.graph;
+        graph.internal_priority = given_priorities(&graph, given);
+        return Ok(graph);
+    }
+    if opened.graph.tasks.len() <= ORDERED_IN_PLACE {
+        return ordered(opened);
+    }
+    let ordering = tokio::task::spawn_blocking(move || ordered(opened));
+    ordering.await.unwrap_or_else(|panic| Err(GraphError::runtime(&format!("the graph could not be ordered: {panic}"))))
+}
+
+fn ordered(opened: Opened) -> Result<Graph, GraphError> {
+    let Opened { mut graph, is_data } = opened;
+    let order = order(&graph.tasks, &graph.dependencies, |task| is_data[task]);
+    graph.internal_priority = order.map_err(|cycle| GraphError::runtime(&cycle.to_string()))?;
+    Ok(graph)
+}
+
+/// Adds what the message says beside the graph itself.
+pub fn complete(mut graph: Graph, update: &UpdateGraph) -> Graph {
     graph.keys.clone_from(&update.keys);
     graph.submitting_task.clone_from(&update.submitting_task);
     graph.actors = match &update.actors {
@@ -58,11 +84,7 @@ pub fn complete(mut graph: Graph, update: &UpdateGraph) -> Result<Graph, GraphEr
     };
     graph.user_priority = update.user_priority.as_f64().unwrap_or(0.0);
     graph.stimulus_id = update.stimulus_id.clone().unwrap_or_else(|| Text::from_static("update-graph"));
-    graph.internal_priority = match update.internal_priority.as_deref() {
-        None | Some([]) => (0..).take(graph.tasks.len()).collect(),
-        Some(given) => given_priorities(&graph, given),
-    };
-    Ok(graph)
+    graph
 }
 
 /// The client's priorities in the order of the tasks. A task it left out (data beside a map) comes before all others.

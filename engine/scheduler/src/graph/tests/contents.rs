@@ -48,6 +48,23 @@ async fn keys_dependencies_and_flags_are_those_of_the_client() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_graph_without_priorities_gets_the_static_order_and_a_cycle_is_refused() {
+    let Some(python) = python() else { return };
+    let helpers = helpers(python.clone());
+    let [tree, cycle] = &updates(&python, &["tree", "cycle"])[..] else { panic!("two") };
+    let graph = helpers.materialize("client", tree).await.expect("opens");
+    for task in &graph.tasks {
+        let own = graph.internal_priority[graph.tasks.iter().position(|it| it.key == task.key).expect("there")];
+        for dependency in &graph.dependencies[task.dependencies.start as usize..task.dependencies.end as usize] {
+            let Dep::Task(index) = dependency else { panic!("all inside") };
+            assert!(graph.internal_priority[*index as usize] < own);
+        }
+    }
+    let text = text_of(helpers.materialize("client", cycle).await);
+    assert!(text.contains("Cycle detected between the following keys"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tasks_of_one_function_share_its_pickle() {
     let Some(python) = python() else { return };
     let helpers = helpers(python.clone());

@@ -132,6 +132,11 @@ def kinds():
     )
 
 
+def cycle():
+    """b <- c <- b"""
+    return tasks({name: Task(name, operator.neg, TaskRef(below)) for name, below in ["bc", "cb"]}, ["c"])
+
+
 def buffers():
     import numpy
 
