@@ -1,1 +1,30 @@
-//! (see docs/architecture.md)
+//! Side by side with stock Dask: what the scheduler costs, engine against engine, in one run.
+//!
+//! ```text
+//! args ─► engine (repeats × workers × engines) ─► cluster (processes) + fake (workers in this process)
+//!                    │                                      ▲
+//!                    ├─► client (a Python program, one scenario at a time)
+//!                    ├─► usage (CPU and memory of the scheduler's process tree, before and after)
+//!                    └─► report (table, JSON)
+//! ```
+//! Nothing here passes or fails: it prints numbers.
+
+mod args;
+mod client;
+mod clock;
+mod cluster;
+mod engine;
+mod fake;
+mod process;
+mod report;
+mod scenario;
+mod usage;
+
+use clap::Parser;
+
+/// Runs what the command line asks for.
+pub fn run() -> anyhow::Result<()> {
+    match args::Args::parse().command {
+        args::Command::Engine(args) => engine::run(&args),
+    }
+}

@@ -45,6 +45,12 @@ def native_program() -> str | None:
     return shutil.which(named) if named else None
 
 
+def native_command() -> list[str]:
+    """The scheduler of the program under test, which may be the one of several names or the scheduler alone."""
+    program = native_program() or "daskjob"
+    return [program] if os.path.basename(program).startswith("daskjob-scheduler") else [program, "scheduler"]
+
+
 def _native_missing() -> str:
     if native_program():
         return ""
@@ -67,7 +73,7 @@ PAIRINGS = [
         name="native",
         scheduler="native",
         worker="stock",
-        scheduler_command=[native_program() or "daskjob", "scheduler"],
+        scheduler_command=native_command(),
         worker_command=STOCK_WORKER,
         scheduler_env={"DASKJOB_PYTHON": sys.executable},
         missing=_native_missing(),
