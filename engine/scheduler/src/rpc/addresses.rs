@@ -3,6 +3,7 @@
 use super::RpcError;
 use super::fields::Fields;
 use crate::context::Context;
+use protocol::address::AddressError;
 use protocol::{Address, Value};
 use scheduler_core::{Effects, Scheduler, Time, WorkerContact, WorkerId};
 use std::sync::Arc;
@@ -28,9 +29,17 @@ pub async fn coerce(ctx: &Arc<Context>, given: &[Value]) -> Result<Vec<Arc<str>>
 /// A worker as the caller gave it, and which one that is.
 pub type Found = (Arc<str>, WorkerId);
 
-/// The registered ones among what the caller gave.
+/// The registered ones among what the caller gave; what is no address at all is not registered.
 pub async fn known(ctx: &Arc<Context>, given: &[Value]) -> Result<Vec<Found>, RpcError> {
-    Ok(find(ctx, given).await?.into_iter().filter_map(|(address, id)| Some((address, id?))).collect())
+    let mut known = Vec::with_capacity(given.len());
+    for one in given {
+        match find(ctx, std::slice::from_ref(one)).await {
+            Ok(found) => known.extend(found.into_iter().filter_map(|(address, id)| Some((address, id?)))),
+            Err(stopped @ RpcError::Stopped(_)) => return Err(stopped),
+            Err(_not_an_address) => {}
+        }
+    }
+    Ok(known)
 }
 
 /// What the caller gave, all of which must be registered.
@@ -94,9 +103,11 @@ async fn resolve(value: &Value) -> Result<Arc<str>, RpcError> {
         _ => return Err(not_an_address(value)),
     };
     let normal = protocol::address::normalize(&text);
-    // What is no address at all is looked up as it is, and not found.
-    let Ok(address) = Address::parse(&normal) else {
-        return Ok(Arc::from(normal));
+    let address = match Address::parse(&normal) {
+        Ok(address) => address,
+        // Nobody can be registered by such an address; it is looked up and not found.
+        Err(AddressError::Scheme { .. }) => return Ok(Arc::from(normal)),
+        Err(error) => return Err(RpcError::value_error(error.to_string())),
     };
     let ips = transport::resolve(&address.host).await;
     let ips = ips.map_err(|error| RpcError::builtin("OSError", error.to_string()))?;
@@ -136,6 +147,12 @@ mod tests {
     async fn a_host_and_a_port_are_an_address() {
         let address = resolve(&array!["127.0.0.1", 8786]).await.unwrap();
         assert_eq!(&*address, "tcp://127.0.0.1:8786");
+    }
+
+    #[tokio::test]
+    async fn a_text_without_a_port_is_no_address() {
+        let error = resolve(&Value::from("nope")).await.unwrap_err();
+        assert!(error.to_string().starts_with("ValueError"), "{error}");
     }
 
     #[tokio::test]

@@ -30,9 +30,16 @@ pub async fn events(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, Rpc
     let topic = fields.optional_text("topic")?;
     let question = move |core: &mut Scheduler, _: Time, _: &mut Effects| match topic {
         Some(topic) => core.events_of(&topic.to_string_lossy()),
-        None => core.events(),
+        None => with_events(core.events()),
     };
     Ok(ctx.core.call(question).await?)
+}
+
+/// A topic that has only been subscribed to is not listed.
+fn with_events(topics: Value) -> Value {
+    let mut topics = topics.into_map().unwrap_or_default();
+    topics.retain(|(_, events)| events.is_truthy());
+    Value::Map(topics)
 }
 
 /// The name of something this scheduler set off, as logs and stories show it.

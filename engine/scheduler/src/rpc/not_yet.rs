@@ -63,7 +63,7 @@ pub fn answer(op: &str) -> Option<Result<Value, RpcError>> {
     Some(Err(RpcError::builtin(
         "NotImplementedError",
         format!(
-            "{op}: {feature} is not available in this version of the daskjob scheduler yet; `engine: dask` runs the \
+            "{op} ({feature}) is not available in this version of the daskjob scheduler yet; `engine: dask` runs the \
              same job on stock Dask"
         ),
     )))
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn what_stock_has_is_refused_by_name() {
         let error = answer("queue_put").unwrap().unwrap_err();
-        assert!(error.to_string().starts_with("NotImplementedError: queue_put: Queue"));
+        assert!(error.to_string().starts_with("NotImplementedError: queue_put (Queue) is not available"));
     }
 
     #[test]
