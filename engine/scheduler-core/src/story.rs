@@ -15,6 +15,13 @@ pub(crate) struct Transition {
     pub at: Time,
 }
 
+impl Transition {
+    pub fn describe(&self) -> String {
+        let (key, start, finish) = (&self.key, self.start.name(), self.finish.name());
+        format!("{key:?} {start} -> {finish}, recommends {:?}", self.recommendations)
+    }
+}
+
 /// A ring.
 pub(crate) struct Story {
     limit: usize,
@@ -40,7 +47,7 @@ impl Story {
         self.transitions.push_back(transition);
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Transition> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Transition> {
         self.transitions.iter()
     }
 }

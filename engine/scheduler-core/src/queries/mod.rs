@@ -1,6 +1,5 @@
 //! Answers to questions; nothing here changes anything.
 
-mod cluster;
 pub(crate) mod identity;
 pub(crate) mod metadata;
 pub(crate) mod status;

@@ -318,7 +318,10 @@ impl Scheduler {
             Actors::These(keys) => keys.iter().filter_map(|key| self.tasks.find(key)).collect(),
         };
         for task in actors {
-            self.tasks[task].flags.set(Flags::ACTOR, true);
+            // What runs or is there already has no home that could be its own.
+            if self.tasks[task].phase() == Phase::Released {
+                self.tasks[task].flags.set(Flags::ACTOR, true);
+            }
         }
     }
 

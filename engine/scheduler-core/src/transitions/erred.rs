@@ -42,7 +42,7 @@ impl Scheduler {
                 self.recommend(dependent, Phase::Erred);
             }
         }
-        self.stop_waiting(task, |_| true);
+        self.stop_waiting(task);
         self.tell_wanters(task, fx, |core| ToClient::TaskErred {
             key: core.tasks[task].key.clone(),
             exception: blame.error.exception.clone(),

@@ -23,7 +23,7 @@ impl Scheduler {
     ) {
         let ready = self.add_replica(task, worker);
         self.recommend_ready(ready);
-        self.stop_waiting(task, |_| true);
+        self.stop_waiting(task);
         if self.tasks[task].is_unneeded() {
             self.recommend(task, Phase::Released);
         } else {

@@ -14,6 +14,7 @@ mod waiting;
 pub(crate) use erred::Fault;
 pub(crate) use processing::Finished;
 
+use crate::config::Check;
 use crate::effects::{Effects, LogLevel};
 use crate::scheduler::Scheduler;
 use crate::story::Transition;
@@ -22,8 +23,22 @@ use crate::task::{Phase, TaskId};
 impl Scheduler {
     /// Works off all recommendations.
     pub(crate) fn settle(&mut self, fx: &mut Effects) {
+        let mut steps = 0;
         while let Some((task, target)) = self.recommendations.pop(&mut self.tasks) {
             self.transition(task, target, fx);
+            steps += 1;
+            if self.check == Check::EveryEvent {
+                self.check_settling(steps);
+            }
+        }
+    }
+
+    /// Recommendations that never end are a bug.
+    fn check_settling(&self, steps: usize) {
+        const FAR_TOO_MANY: usize = 100_000;
+        if steps > FAR_TOO_MANY {
+            let told: Vec<_> = self.story.iter().rev().take(40).map(Transition::describe).collect();
+            panic!("recommendations without end, latest first: {told:#?}");
         }
     }
 

@@ -224,7 +224,7 @@ impl Scheduler {
             self.free_key(worker, &self.tasks[task].key, fx);
         }
         self.leave_for_erred(task);
-        self.stop_waiting(task, |_| true);
+        self.stop_waiting(task);
         if let Some(rare) = self.tasks[task].rare.as_mut() {
             rare.blame = None;
             rare.erred_on.clear();

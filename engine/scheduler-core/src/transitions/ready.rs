@@ -60,7 +60,7 @@ impl Scheduler {
             self.recommend(task, Phase::Waiting);
             return;
         }
-        self.stop_waiting(task, |phase| phase != Phase::Released);
+        self.stop_waiting(task);
     }
 
     /// Stops waiting without letting dependencies go: it will wait again at once.

@@ -7,7 +7,7 @@ use crate::task::{Flags, Phase, State, TaskId};
 
 impl Scheduler {
     pub(super) fn waiting_to_released(&mut self, task: TaskId) {
-        self.stop_waiting(task, |_| true);
+        self.stop_waiting(task);
         self.set_state(task, State::Released);
         let own = &self.tasks[task];
         if own.has(Flags::LOST_DEPENDENCIES) {
@@ -17,8 +17,9 @@ impl Scheduler {
         }
     }
 
-    /// The task needs its dependencies no longer. Those nobody needs and that `may_go` are recommended to be released.
-    pub(super) fn stop_waiting(&mut self, task: TaskId, may_go: impl Fn(Phase) -> bool) {
+    /// The task needs its dependencies no longer. Those nobody needs are recommended to be released; failed ones stay
+    /// as they are, for releasing them would be a retry.
+    pub(super) fn stop_waiting(&mut self, task: TaskId) {
         if !self.tasks[task].has(Flags::WAITS) {
             return;
         }
@@ -26,7 +27,7 @@ impl Scheduler {
         for dependency in self.dependencies_of(task) {
             let own = &mut self.tasks[dependency];
             own.waiters -= 1;
-            if own.is_unneeded() && may_go(own.phase()) {
+            if own.is_unneeded() && !matches!(own.phase(), Phase::Released | Phase::Erred) {
                 self.recommend(dependency, Phase::Released);
             }
         }

@@ -1,0 +1,51 @@
+//! What differs between seeds beside chance itself.
+
+use crate::chance::Chance;
+use scheduler_core::Config;
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub workers: usize,
+    pub max_threads: u64,
+    pub clients: usize,
+    pub graphs: usize,
+    pub tasks_a_graph: usize,
+    /// Worker deaths and retirements, cancels, disconnects …; none of them after this.
+    pub faults: usize,
+    pub trouble_ends_ms: u64,
+    pub slowest_message_ms: u64,
+    /// Percentages of tasks.
+    pub failing: u64,
+    pub killing: u64,
+    pub restricted: u64,
+    /// Print every message.
+    pub verbose: bool,
+}
+
+impl Settings {
+    pub fn drawn(chance: &mut Chance) -> Self {
+        Self {
+            workers: 1 + chance.below(5),
+            max_threads: chance.between(1, 4),
+            clients: 1 + chance.below(3),
+            graphs: 1 + chance.below(6),
+            tasks_a_graph: 2 + chance.below(14),
+            faults: chance.below(14),
+            trouble_ends_ms: 3000,
+            slowest_message_ms: *chance.pick(&[1, 20, 200]).unwrap_or(&1),
+            failing: *chance.pick(&[0, 10, 30]).unwrap_or(&0),
+            killing: *chance.pick(&[0, 0, 5]).unwrap_or(&0),
+            restricted: *chance.pick(&[0, 20]).unwrap_or(&0),
+            verbose: false,
+        }
+    }
+
+    pub fn config(&self, chance: &mut Chance) -> Config {
+        Config {
+            worker_saturation: *chance.pick(&[1.1, 1.0, 2.0, f64::INFINITY]).unwrap_or(&1.1),
+            no_workers_timeout: *chance.pick(&[None, Some(60.0)]).unwrap_or(&None),
+            worker_ttl: *chance.pick(&[None, Some(20.0)]).unwrap_or(&None),
+            ..Config::default()
+        }
+    }
+}
