@@ -66,10 +66,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(arguments) => crate::supervise::front::main(&arguments),
         Command::Supervise(arguments) => crate::supervise::main(*arguments),
         Command::Validate(arguments) => crate::validate::main(&arguments),
-        Command::Scheduler(arguments) => {
-            telemetry::init(arguments.log.as_deref(), arguments.log_format);
-            scheduler::main(&arguments)
-        }
+        Command::Scheduler(arguments) => scheduler::main(&arguments),
         Command::Worker(_) => not_available(
             "worker",
             "stock `dask worker` processes work with our scheduler",

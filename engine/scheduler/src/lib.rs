@@ -42,7 +42,14 @@ pub fn main(args: &SchedulerArgs) -> ExitCode {
         eprintln!("failed to {failure}");
         return ExitCode::FAILURE;
     }
-    match run(args) {
+    let config = match Config::of_process(args) {
+        Ok(config) => config,
+        Err(refusal) => {
+            eprintln!("failed to {refusal}");
+            return ExitCode::from(contract::exit_code::REFUSED);
+        }
+    };
+    match run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             error!("failed to {failure:#}");
@@ -51,8 +58,7 @@ pub fn main(args: &SchedulerArgs) -> ExitCode {
     }
 }
 
-fn run(args: &SchedulerArgs) -> anyhow::Result<()> {
-    let config = Config::of_process(args)?;
+fn run(config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .enable_all()

@@ -57,7 +57,7 @@ pub enum ListenError {
     HostAndInterface,
     #[error("listen on the port in --host {0:?} and on --port at once: give one of them")]
     HostPortAndPort(String),
-    #[error(transparent)]
+    #[error("listen on --interface: {0}")]
     Interface(#[from] InterfaceError),
     #[error("understand --dashboard-address {0:?}: it must be host:port, :port or port")]
     DashboardAddress(String),
