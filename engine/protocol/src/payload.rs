@@ -44,7 +44,7 @@ impl Payload {
     /// A value for `__Pickled__`: the receiver opens the pickle on arrival.
     pub fn pickled(pickle: &[u8], buffers: Vec<Bytes>) -> Self {
         let mut header = Vec::with_capacity(pickle.len() + 56 + buffers.len());
-        write_pickled_header(&mut header, pickle, buffers.len());
+        write_pickled_header(&mut header, &[pickle], buffers.len());
         Self::new(header.into(), buffers)
     }
 
@@ -137,10 +137,11 @@ impl std::fmt::Debug for Payload {
 }
 
 /// The sub-header of a pickle that need not be a payload first.
-pub(crate) fn write_pickled_header(out: &mut Vec<u8>, pickle: &[u8], buffers: usize) {
+pub(crate) fn write_pickled_header(out: &mut Vec<u8>, pickle: &[&[u8]], buffers: usize) {
     msgpack::write_map_len(out, 3);
     out.extend_from_slice(snippet!("pickled-obj"));
-    msgpack::write_bin(out, pickle);
+    msgpack::write_bin_len(out, pickle.iter().map(|part| part.len()).sum());
+    pickle.iter().for_each(|part| out.extend_from_slice(part));
     out.extend_from_slice(snippet!("num-sub-frames"));
     msgpack::write_u64(out, buffers as u64);
     out.extend_from_slice(snippet!("compression"));

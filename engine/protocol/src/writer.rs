@@ -131,6 +131,11 @@ impl MessageWriter {
 
     /// A pickle that is not a payload yet: its sub-header is made here.
     pub fn write_raw_pickle(&mut self, pickle: &[u8], buffers: &[Bytes]) {
+        self.write_pickle_parts(&[pickle], buffers);
+    }
+
+    /// The same for a pickle in several parts, the first of which many pickles may share.
+    pub fn write_pickle_parts(&mut self, pickle: &[&[u8]], buffers: &[Bytes]) {
         self.write_raw(b"\x81");
         self.write_raw(snippet!("__Pickled__"));
         self.write_u64(self.next_frame());

@@ -217,7 +217,7 @@ fn write_nbytes(nbytes: Option<u64>, out: &mut MessageWriter) {
 
 fn write_run_spec(run_spec: Option<&RunSpec>, out: &mut MessageWriter) {
     match run_spec {
-        Some(spec) => out.write_raw_pickle(&spec.pickle(), spec.buffers()),
+        Some(spec) => out.write_pickle_parts(&spec.parts(), spec.buffers()),
         None => out.write_nil(),
     }
 }

@@ -48,11 +48,16 @@ pub fn write_str_bytes(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 pub fn write_bin(out: &mut Vec<u8>, bytes: &[u8]) {
-    match bytes.len() {
+    write_bin_len(out, bytes.len());
+    out.extend_from_slice(bytes);
+}
+
+/// The head of a binary string; its bytes follow.
+pub fn write_bin_len(out: &mut Vec<u8>, len: usize) {
+    match len {
         len @ 0..0x100 => out.extend_from_slice(&[0xc4, len as u8]),
         len => long_len(out, 0xc5, len),
     }
-    out.extend_from_slice(bytes);
 }
 
 pub fn write_array_len(out: &mut Vec<u8>, len: usize) {
