@@ -10,6 +10,9 @@ pub const INFRASTRUCTURE: u8 = 70;
 /// A deadline of the manifest passed (the code `timeout(1)` uses).
 pub const DEADLINE: u8 = 124;
 
+/// The job's program was not found (the code a shell uses).
+pub const NOT_FOUND: u8 = 127;
+
 /// The code for a program that a signal ended.
 pub fn of_signal(signal: i32) -> u8 {
     u8::try_from(128 + signal).unwrap_or(u8::MAX)

@@ -507,14 +507,7 @@ impl Attempt<'_> {
             .map(|word| plan::expand(word, &known));
         let program = words.next().unwrap_or_default();
         let Some(path) = find_program(&program, &environment, directory) else {
-            let message = format!("the program {program} of spec.job.command was not found");
-            return Some(self.infrastructure_failure(
-                Role::Runner,
-                &name,
-                FailureClass::Image,
-                reason::START_FAILED,
-                message,
-            ));
+            return Some(self.program_not_found(&program, &name));
         };
         let command = commands::CommandLine {
             program: path.into(),
@@ -539,6 +532,23 @@ impl Attempt<'_> {
             "the program runs",
         );
         None
+    }
+
+    fn program_not_found(&self, program: &str, name: &str) -> AttemptEnd {
+        let message = format!("the program {program} (spec.job.command[0]) was not found");
+        match self.infrastructure_failure(
+            Role::Runner,
+            name,
+            FailureClass::Image,
+            reason::START_FAILED,
+            message,
+        ) {
+            AttemptEnd::Failed { failure, .. } => AttemptEnd::Failed {
+                failure,
+                exit_code: contract::exit_code::NOT_FOUND,
+            },
+            other @ (AttemptEnd::Succeeded | AttemptEnd::Idle) => other,
+        }
     }
 
     // ---- the scheduler's numbers ------------------------------------------------------------------------------

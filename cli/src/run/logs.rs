@@ -28,6 +28,27 @@ fn read_end(file: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// From the first warning, error or traceback of a log's end on; empty where there is none.
+pub fn complaints(end: &str) -> &str {
+    let lines = end.split_inclusive('\n');
+    let mut start = 0;
+    for line in lines {
+        if [
+            "WARN",
+            "ERROR",
+            "CRITICAL",
+            "Traceback (most recent call last)",
+        ]
+        .iter()
+        .any(|sign| line.contains(sign))
+        {
+            return &end[start..];
+        }
+        start += line.len();
+    }
+    ""
+}
+
 /// The last bytes of what went by.
 #[derive(Debug, Default)]
 pub struct Tail {
@@ -65,6 +86,15 @@ mod tests {
         assert!(text.starts_with("line ") && text.ends_with("line 1999"));
         tail.add(&[b'x'; 100_000]);
         assert_eq!(tail.text().len(), contract::status::LOG_TAIL_MAXIMUM_BYTES);
+    }
+
+    #[test]
+    fn a_log_complains_from_its_first_warning_on() {
+        assert_eq!(complaints("INFO a\nINFO b\n"), "");
+        assert_eq!(
+            complaints("INFO a\n2026 - WARNING - b\nINFO c\n"),
+            "2026 - WARNING - b\nINFO c\n"
+        );
     }
 
     #[test]

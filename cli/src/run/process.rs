@@ -29,7 +29,6 @@ pub enum Who {
 #[derive(Debug, Clone, Copy)]
 pub struct Exit {
     pub who: Who,
-    pub pid: u32,
     pub status: ExitStatus,
 }
 
@@ -89,7 +88,7 @@ impl Launch<'_> {
             .stderr(file)
             .spawn()?;
         let pid = pid_of(&child);
-        wait_for(child, self.who, pid, exits.clone());
+        wait_for(child, self.who, exits.clone());
         Ok(pid)
     }
 
@@ -131,7 +130,7 @@ impl Launch<'_> {
                 }
             };
             let _ = tokio::time::timeout(LAST_OUTPUT, last_output).await;
-            send(status, who, pid, &exits);
+            send(status, who, &exits);
         });
         Ok((pid, tail))
     }
@@ -141,17 +140,17 @@ fn pid_of(child: &Child) -> u32 {
     child.id().expect("it was not waited for yet")
 }
 
-fn wait_for(mut child: Child, who: Who, pid: u32, exits: UnboundedSender<Exit>) {
+fn wait_for(mut child: Child, who: Who, exits: UnboundedSender<Exit>) {
     tokio::spawn(async move {
         let status = child.wait().await;
-        send(status, who, pid, &exits);
+        send(status, who, &exits);
     });
 }
 
-fn send(status: io::Result<ExitStatus>, who: Who, pid: u32, exits: &UnboundedSender<Exit>) {
+fn send(status: io::Result<ExitStatus>, who: Who, exits: &UnboundedSender<Exit>) {
     // An error means that somebody else reaped it, which happens only at the very end.
     if let Ok(status) = status {
-        let _ = exits.send(Exit { who, pid, status });
+        let _ = exits.send(Exit { who, status });
     }
 }
 
@@ -219,7 +218,6 @@ mod tests {
     fn a_code_is_the_one_a_shell_reports() {
         let exit = |raw| Exit {
             who: Who::Runner,
-            pid: 1,
             status: ExitStatus::from_raw(raw),
         };
         assert_eq!(exit(3 << 8).code(), 3);

@@ -34,6 +34,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// How many lines of how many logs are shown when a job has failed.
 const SHOWN_LINES: usize = 10;
+const SHOWN_LINES_OF_FAILED: usize = 40;
 const SHOWN_LOGS: usize = 4;
 
 /// A run and what is known about it.
@@ -405,34 +406,31 @@ impl Session {
         ));
     }
 
-    /// The ends of the logs nobody has seen yet. The program's own output was shown as it came.
+    /// The ends of logs nobody has seen: all of the process that failed, of the others what they complain about. The
+    /// program's own output was shown as it came.
     fn show_logs(&self, failure: &Failure) {
-        for (name, end) in self
-            .log_ends
-            .iter()
-            .filter(|(_, end)| !end.is_empty())
-            .take(SHOWN_LOGS)
-        {
-            let concerned = failure.role != Role::Runner
-                && failure
-                    .pod
-                    .as_ref()
-                    .is_some_and(|pod| pod.contains(name.as_str()));
-            let lines = if concerned {
-                4 * SHOWN_LINES
-            } else {
-                SHOWN_LINES
+        let failed = |name: &str| {
+            failure.role != Role::Runner
+                && failure.pod.as_ref().is_some_and(|pod| pod.ends_with(name))
+        };
+        let mut shown = 0;
+        for (name, end) in &self.log_ends {
+            let lines = match (failed(name), logs::complaints(end)) {
+                (true, _) => logs::last_lines(end, SHOWN_LINES_OF_FAILED),
+                (false, complaints) if shown < SHOWN_LOGS => {
+                    logs::last_lines(complaints, SHOWN_LINES)
+                }
+                (false, _) => continue,
             };
-            self.console.say(&format!(
-                "---- end of the log of {name} ----\n{}",
-                logs::last_lines(end, lines)
-            ));
+            if !lines.is_empty() {
+                shown += 1;
+                self.console
+                    .say(&format!("---- end of the log of {name} ----\n{lines}"));
+            }
         }
-        if self.log_ends.len() > SHOWN_LOGS {
-            self.console.say(&format!(
-                "---- {} more logs: --log-dir keeps them ----",
-                self.log_ends.len() - SHOWN_LOGS
-            ));
+        if shown > 0 && self.arguments.log_dir.is_none() && !self.arguments.keep {
+            self.console
+                .say("---- --log-dir DIRECTORY keeps whole logs ----");
         }
     }
 }
