@@ -9,6 +9,7 @@
 
 mod check;
 mod client;
+mod collectors;
 mod config;
 mod counters;
 mod effects;

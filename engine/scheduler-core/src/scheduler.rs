@@ -3,6 +3,7 @@
 //! Invariant: between stimuli no recommendation is open and every queue slot that could be filled is.
 
 use crate::client::Clients;
+use crate::collectors::Collector;
 use crate::config::{Check, Config};
 use crate::counters::Counters;
 use crate::effects::{Action, Effects, LogLevel, TaskPriority, ToClient};
@@ -57,6 +58,7 @@ pub struct Scheduler {
     pub(crate) counters: Counters,
     pub(crate) timers: Timers,
     pub(crate) retirements: Retirements,
+    pub(crate) collectors: Vec<Collector>,
     pub(crate) scratch: Vec<(u64, u64)>,
     pub(crate) scratch_round: u64,
 }
@@ -124,6 +126,7 @@ impl Scheduler {
             counters: Counters::default(),
             timers: Timers::new(&config, now),
             retirements: Retirements::default(),
+            collectors: Vec::new(),
             scratch: Vec::new(),
             scratch_round: 0,
             config,
@@ -170,6 +173,10 @@ impl Scheduler {
         let from = own.phase();
         own.state = state;
         self.groups.count_transition(own.group, from, state.phase());
+        let done = matches!(state, State::Memory | State::Erred);
+        if done && !self.collectors.is_empty() {
+            self.collect_done(task, state.phase());
+        }
     }
 
     /// The size of a result; an assumed one while unknown.

@@ -67,6 +67,7 @@ impl Scheduler {
             self.end();
             return;
         };
+        self.collect_wanted(&graph.keys);
         let taken = self.take_tasks(&graph, &order, fx);
         self.set_priorities(&graph, &taken);
         let wanted: Vec<TaskId> = graph

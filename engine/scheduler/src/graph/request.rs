@@ -6,7 +6,7 @@ use super::reply::Opened;
 use bytes::Bytes;
 use protocol::messages::{Actors as WireActors, UpdateGraph};
 use protocol::msgpack;
-use protocol::{Key, KeyBuildHasher, Text, Value};
+use protocol::{Key, KeyBuildHasher, Value};
 use scheduler_core::order::order;
 use scheduler_core::{Actors, Graph};
 use std::collections::HashMap;
@@ -83,7 +83,7 @@ pub fn complete(mut graph: Graph, update: &UpdateGraph) -> Graph {
         WireActors::Keys(keys) => Actors::These(keys.clone()),
     };
     graph.user_priority = update.user_priority.as_f64().unwrap_or(0.0);
-    graph.stimulus_id = update.stimulus_id.clone().unwrap_or_else(|| Text::from_static("update-graph"));
+    graph.stimulus_id = update.stimulus_id.clone().unwrap_or_default();
     graph
 }
 

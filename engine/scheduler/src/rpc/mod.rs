@@ -126,6 +126,8 @@ async fn about_tasks(ctx: &Arc<Context>, op: &str, fields: Fields) -> Result<Val
         "add_keys" => workers::add_keys(ctx, fields).await,
         "retry" => tasks::retry(ctx, fields).await,
         "set_restrictions" => tasks::set_restrictions(ctx, fields).await,
+        "start_task_metadata" => tasks::start_task_metadata(ctx, fields).await,
+        "stop_task_metadata" => tasks::stop_task_metadata(ctx, fields).await,
         "get_metadata" => metadata::get_metadata(ctx, fields).await,
         "set_metadata" => metadata::set_metadata(ctx, fields).await,
         "log_event" => events::log_event(ctx, fields).await,

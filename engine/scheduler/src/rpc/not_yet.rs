@@ -42,7 +42,6 @@ const FEATURES: &[(&str, &[&str])] = &[
         "plugins of the scheduler",
         &["register_scheduler_plugin", "unregister_scheduler_plugin"],
     ),
-    ("collecting metadata of tasks", &["start_task_metadata", "stop_task_metadata"]),
 ];
 
 const SHUFFLE_OPERATIONS: &[&str] = &[

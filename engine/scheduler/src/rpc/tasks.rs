@@ -35,3 +35,18 @@ pub async fn set_restrictions(ctx: &Arc<Context>, mut fields: Fields) -> Result<
     ctx.core.call(set).await?;
     Ok(Value::Nil)
 }
+
+pub async fn start_task_metadata(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
+    let name = fields.text("name")?;
+    ctx.core.call(move |core, _, _| core.start_collecting(name)).await?;
+    Ok(Value::Nil)
+}
+
+pub async fn stop_task_metadata(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
+    let name = fields.text("name")?;
+    let asked = name.clone();
+    let collected = ctx.core.call(move |core, _, _| core.stop_collecting(&asked)).await?;
+    collected.ok_or_else(|| {
+        RpcError::value_error(format!("there is not exactly one collection of task metadata named {name}"))
+    })
+}
