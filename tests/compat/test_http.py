@@ -122,6 +122,5 @@ def test_status_page(cluster, client):
 
 
 @pytest.mark.parametrize("path", ["/info/main/workers.html", "/sitemap.json"])
-@differs("native", why="the info pages of the stock dashboard are not part of it yet")
 def test_info_pages(cluster, path):
     assert cluster.http(path).status == 200

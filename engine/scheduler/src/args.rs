@@ -12,7 +12,7 @@ use clap::{ArgAction, Args};
 /// Every flag of `dask scheduler` is known by the same name, and Dask's configuration (YAML files and `DASK_…`
 /// variables) is read as Dask reads it; a flag wins over both.
 #[derive(Debug, Clone, Args)]
-#[command(version)]
+#[command(version, args_override_self = true)]
 pub struct SchedulerArgs {
     /// Address to listen on: an IP, a host name, or a URI such as tls://0.0.0.0:8786
     #[arg(

@@ -70,6 +70,11 @@ pub enum ConfigError {
     Listen(#[from] ListenError),
     #[error(transparent)]
     Security(#[from] SecurityError),
+    #[error(
+        "find the Python interpreter{named} that opens graphs; name one that has dask and distributed with --python or {}",
+        contract::environment::PYTHON
+    )]
+    Python { named: String },
     #[error("understand --idle-timeout {value:?}: {reason}")]
     IdleTimeout { value: String, reason: String },
     #[error(
@@ -89,8 +94,15 @@ fn lines(bad: &[BadValue]) -> String {
 impl Config {
     /// Reads flags and the surroundings of this process.
     pub fn of_process(args: &SchedulerArgs) -> Result<Self, ConfigError> {
-        let prefix = interpreter::prefix(args.python.as_deref());
-        Self::new(args, &Environment::of_process(prefix))
+        let python =
+            interpreter::find(args.python.as_deref()).ok_or_else(|| ConfigError::Python {
+                named: args
+                    .python
+                    .as_ref()
+                    .map(|path| format!(" {}", path.display()))
+                    .unwrap_or_default(),
+            })?;
+        Self::new(args, &Environment::of_process(interpreter::prefix(&python)))
     }
 
     /// Reads flags and an environment.

@@ -6,18 +6,22 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// `sys.prefix` of the interpreter that will open graphs, if it can be told.
-pub fn prefix(python: Option<&Path>) -> Option<PathBuf> {
-    let python = match python {
-        Some(path) if path.components().count() > 1 => path.to_owned(),
-        Some(name) => on_path(name)?,
-        None => on_path(Path::new("python3")).or_else(|| on_path(Path::new("python")))?,
-    };
+/// The interpreter that will open graphs: the one named, by path or by name, or the first on PATH.
+pub fn find(python: Option<&Path>) -> Option<PathBuf> {
+    match python {
+        Some(path) if path.components().count() > 1 => path.is_file().then(|| path.to_owned()),
+        Some(name) => on_path(name),
+        None => on_path(Path::new("python3")).or_else(|| on_path(Path::new("python"))),
+    }
+}
+
+/// `sys.prefix` of an interpreter, if it can be told.
+pub fn prefix(python: &Path) -> Option<PathBuf> {
     let environment = python.parent()?.parent()?;
     if environment.join("pyvenv.cfg").is_file() {
         return Some(environment.to_owned());
     }
-    ask(&python)
+    ask(python)
 }
 
 fn on_path(name: &Path) -> Option<PathBuf> {
@@ -46,12 +50,13 @@ mod tests {
         std::fs::create_dir(environment.path().join("bin")).unwrap();
         std::fs::write(environment.path().join("pyvenv.cfg"), "home = /usr/bin").unwrap();
         let python = environment.path().join("bin/python");
-        assert_eq!(prefix(Some(&python)), Some(environment.path().to_owned()));
+        assert_eq!(prefix(&python), Some(environment.path().to_owned()));
     }
 
     #[test]
-    fn an_interpreter_that_is_not_there_has_no_prefix() {
-        assert_eq!(prefix(Some(Path::new("/nonexistent/bin/python"))), None);
-        assert_eq!(prefix(Some(Path::new("no-such-python-anywhere"))), None);
+    fn an_interpreter_that_is_not_there_is_not_found() {
+        assert_eq!(find(Some(Path::new("/nonexistent/bin/python"))), None);
+        assert_eq!(find(Some(Path::new("no-such-python-anywhere"))), None);
+        assert_eq!(find(Some(Path::new("/bin/sh"))), Some("/bin/sh".into()));
     }
 }
