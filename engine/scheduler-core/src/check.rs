@@ -224,22 +224,15 @@ impl Scheduler {
             .filter(|on| !self.tasks[*on].who_has.contains(worker.id))
             .collect();
         needs.sort_unstable();
+        // An input fetched and lost again is not booked again, so the books may say less than there is, never more.
+        let mut booked = 0;
         for needed in needs.chunk_by(|left, right| left == right) {
             let key = &self.tasks[needed[0]].key;
-            assert_eq!(
-                worker.needs_what.count(needed[0]) as usize,
-                needed.len(),
-                "{} needs {key:?}",
-                worker.address
-            );
+            let count = worker.needs_what.count(needed[0]) as usize;
+            assert!(count <= needed.len(), "{} needs {key:?} for {count} tasks", worker.address);
+            booked += usize::from(count > 0);
         }
-        needs.dedup();
-        assert_eq!(
-            worker.needs_what.len(),
-            needs.len(),
-            "needs of {}",
-            worker.address
-        );
+        assert_eq!(worker.needs_what.len(), booked, "needs of {}", worker.address);
         if needs.is_empty() {
             assert_eq!(worker.network_nbytes, 0, "transfers to {}", worker.address);
         }

@@ -30,8 +30,7 @@ impl Scheduler {
         own.nbytes += nbytes;
         own.has_what.insert(task);
         if own.needs_what.remove(task) {
-            own.network_nbytes = own.network_nbytes.saturating_sub(nbytes);
-            self.network_nbytes = self.network_nbytes.saturating_sub(nbytes);
+            self.unbook_transfer(worker, nbytes);
         }
         if was_lost {
             self.count_found(task)
@@ -52,6 +51,18 @@ impl Scheduler {
             }
         }
         ready
+    }
+
+    /// The worker has so much less to fetch. Sizes may have changed meanwhile: what is left over goes with the last.
+    pub(crate) fn unbook_transfer(&mut self, worker: WorkerId, nbytes: u64) {
+        let own = self.workers.at_mut(worker);
+        let off = if own.needs_what.len() == 0 {
+            own.network_nbytes
+        } else {
+            nbytes.min(own.network_nbytes)
+        };
+        own.network_nbytes -= off;
+        self.network_nbytes = self.network_nbytes.saturating_sub(off);
     }
 
     /// Takes a replica off the books.

@@ -91,6 +91,7 @@ impl SimWorker {
             status: Text::from_static(status.name()),
             stimulus_id: Text::from_static("status"),
         }));
+        self.proceed();
     }
 
     pub fn holds_nothing(&self) -> bool {

@@ -40,8 +40,8 @@ enum Event {
     FindMissing(usize, u64),
     Heartbeat(usize, u64),
     Start(usize),
-    FromClient(usize, FromClient),
-    GraphFrom(usize, Box<Graph>),
+    FromClient(ClientId, FromClient),
+    GraphFrom(ClientId, Box<Graph>),
     ClientGone(ClientId),
     ToClient(usize, ClientId, ToClient),
     Submit,
@@ -255,8 +255,7 @@ impl World {
             Event::Heartbeat(slot, life) => self.heartbeat(slot, life),
             Event::Start(slot) => self.start_worker(slot),
             Event::FromClient(client, message) => self.from_client(client, message),
-            Event::GraphFrom(client, graph) => {
-                let id = self.clients[client].id;
+            Event::GraphFrom(id, graph) => {
                 self.core.update_graph(id, *graph, now, &mut self.effects);
             }
             Event::ClientGone(id) => self.core.remove_client(id, now, &mut self.effects),
@@ -487,19 +486,18 @@ impl World {
             self.clients[client].futures.insert(key.clone(), Future::Pending);
         }
         self.known.extend(graph.tasks.iter().map(|task| task.key.clone()));
-        self.stream(STREAM_FROM_CLIENT + client as u64, Event::GraphFrom(client, Box::new(graph)));
+        self.stream(STREAM_FROM_CLIENT + client as u64, Event::GraphFrom(self.clients[client].id, Box::new(graph)));
     }
 
-    fn from_client(&mut self, client: usize, message: FromClient) {
+    fn from_client(&mut self, id: ClientId, message: FromClient) {
         if self.settings.verbose {
-            println!("{:>7} from client {client} {message:?}", self.timeline.ms_since_start());
+            println!("{:>7} from {id} {message:?}", self.timeline.ms_since_start());
         }
-        let id = self.clients[client].id;
         self.core.client_message(id, message, self.timeline.now, &mut self.effects);
     }
 
     fn say(&mut self, client: usize, message: FromClient) {
-        self.stream(STREAM_FROM_CLIENT + client as u64, Event::FromClient(client, message));
+        self.stream(STREAM_FROM_CLIENT + client as u64, Event::FromClient(self.clients[client].id, message));
     }
 
     /// One fault, or one thing a user does in the middle of it all.

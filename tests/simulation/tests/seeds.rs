@@ -24,7 +24,7 @@ fn every_wish_is_granted_and_nothing_is_left_over_whatever_happens() {
         }
     });
     let failed = failed.into_inner().unwrap();
-    for (seed, why) in failed.iter().take(5) {
+    for (seed, why) in failed.iter().take(12) {
         eprintln!("seed {seed} failed: {why}");
         eprintln!("replay: SIMULATION_SEED={seed} cargo test --release -p simulation -- --nocapture");
     }
@@ -39,7 +39,7 @@ fn number(variable: &str) -> Option<u64> {
 fn work(seeds: u64, next: &AtomicU64, failed: &Mutex<Vec<(u64, String)>>, total: &Mutex<Summary>) {
     loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
-        if seed >= seeds || failed.lock().unwrap().len() >= 5 {
+        if seed >= seeds || failed.lock().unwrap().len() >= 12 {
             return;
         }
         match catch_unwind(|| run(seed, false)) {

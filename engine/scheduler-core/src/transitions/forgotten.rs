@@ -52,8 +52,7 @@ impl Scheduler {
             let nbytes = self.size_of(task);
             let own = self.workers.at_mut(worker);
             if own.needs_what.subtract(task) {
-                own.network_nbytes = own.network_nbytes.saturating_sub(nbytes);
-                self.network_nbytes = self.network_nbytes.saturating_sub(nbytes);
+                self.unbook_transfer(worker, nbytes);
             }
         }
     }

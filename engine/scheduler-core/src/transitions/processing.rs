@@ -174,8 +174,7 @@ impl Scheduler {
             let nbytes = self.size_of(dependency);
             let own = self.workers.at_mut(worker);
             if own.needs_what.subtract(dependency) {
-                own.network_nbytes = own.network_nbytes.saturating_sub(nbytes);
-                self.network_nbytes = self.network_nbytes.saturating_sub(nbytes);
+                self.unbook_transfer(worker, nbytes);
             }
         }
     }
@@ -227,7 +226,9 @@ impl Scheduler {
         self.stop_waiting(task);
         if let Some(rare) = self.tasks[task].rare.as_mut() {
             rare.blame = None;
-            rare.erred_on.clear();
+            for worker in std::mem::take(&mut rare.erred_on) {
+                self.free_key(worker, &self.tasks[task].key, fx);
+            }
         }
         self.set_state(task, State::Released);
     }
