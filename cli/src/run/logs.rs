@@ -20,8 +20,7 @@ pub fn tail_of(file: &Path) -> String {
 fn read_end(file: &Path) -> std::io::Result<Vec<u8>> {
     let mut file = std::fs::File::open(file)?;
     let length = file.metadata()?.len();
-    // One more than is kept, so that a cut first line is recognised.
-    let kept = contract::status::LOG_TAIL_MAXIMUM_BYTES as u64 + 1;
+    let kept = Tail::KEPT as u64;
     file.seek(SeekFrom::Start(length.saturating_sub(kept)))?;
     let mut bytes = Vec::new();
     file.take(kept).read_to_end(&mut bytes)?;
@@ -56,7 +55,8 @@ pub struct Tail {
 }
 
 impl Tail {
-    const KEPT: usize = contract::status::LOG_TAIL_MAXIMUM_BYTES + 1;
+    /// A little more than is used, so that a cut first line is recognised although line ends are dropped at the end.
+    const KEPT: usize = contract::status::LOG_TAIL_MAXIMUM_BYTES + 64;
 
     pub fn add(&mut self, chunk: &[u8]) {
         let chunk = &chunk[chunk.len().saturating_sub(Self::KEPT)..];

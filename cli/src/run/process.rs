@@ -44,12 +44,25 @@ impl Exit {
     /// How it ended, as the end of a sentence.
     pub fn description(&self) -> String {
         match self.status.signal() {
-            Some(signal) => match rustix::process::Signal::from_named_raw(signal) {
-                Some(named) => format!("was ended by signal {signal} ({named:?})"),
-                None => format!("was ended by signal {signal}"),
-            },
+            Some(signal) => format!("was ended by signal {signal}{}", name_of_signal(signal)),
             None => format!("ended with exit code {}", self.code()),
         }
+    }
+}
+
+/// ` (SIGKILL)`, for signals that have a name.
+fn name_of_signal(signal: i32) -> &'static str {
+    match signal {
+        1 => " (SIGHUP)",
+        2 => " (SIGINT)",
+        6 => " (SIGABRT)",
+        7 => " (SIGBUS)",
+        8 => " (SIGFPE)",
+        9 => " (SIGKILL)",
+        11 => " (SIGSEGV)",
+        13 => " (SIGPIPE)",
+        15 => " (SIGTERM)",
+        _ => "",
     }
 }
 
@@ -223,7 +236,7 @@ mod tests {
         assert_eq!(exit(3 << 8).code(), 3);
         assert_eq!(exit(9).code(), 137);
         assert_eq!(exit(15).code(), 143);
-        assert!(exit(9).description().contains("signal 9"));
+        assert_eq!(exit(9).description(), "was ended by signal 9 (SIGKILL)");
     }
 
     #[test]

@@ -1,0 +1,304 @@
+//! A place to run `daskjob` in: a directory for manifests, a directory for what it may leave behind, and a mark in the
+//! environment by which every process of the run can be found.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+const MARK: &str = "DASKJOB_TEST_MARK";
+
+/// How long a test waits for anything.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub struct Place {
+    home: tempfile::TempDir,
+    mark: String,
+}
+
+/// A finished run.
+pub struct Finished {
+    pub code: i32,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+}
+
+impl Finished {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// The status: the last line of the output.
+    pub fn status(&self) -> Value {
+        let text = self.text();
+        let line = text.lines().last().unwrap_or_default();
+        serde_json::from_str(line)
+            .unwrap_or_else(|error| panic!("{error}: {text}\n{}", self.stderr))
+    }
+}
+
+/// A Python with distributed, or a line that says why a test is skipped.
+pub fn python() -> Option<PathBuf> {
+    let python = std::env::var_os("DASKJOB_PYTHON").map(PathBuf::from);
+    if python.is_none() {
+        eprintln!(
+            "skipped: DASKJOB_PYTHON does not name a Python with distributed; cargo xtask test provides one"
+        );
+    }
+    python
+}
+
+/// Leaves the test when there is no Python.
+macro_rules! need_python {
+    () => {
+        if crate::harness::python().is_none() {
+            return;
+        }
+    };
+}
+pub(crate) use need_python;
+
+impl Place {
+    pub fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join("tmp")).unwrap();
+        std::fs::create_dir(home.path().join("here")).unwrap();
+        let mark = format!(
+            "{}-{}",
+            std::process::id(),
+            NUMBER.fetch_add(1, Ordering::Relaxed)
+        );
+        Place { home, mark }
+    }
+
+    /// Where the manifest is.
+    pub fn here(&self) -> PathBuf {
+        self.home.path().join("here")
+    }
+
+    /// Writes a file beside the manifest.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let file = self.here().join(name);
+        std::fs::write(&file, text).unwrap();
+        file
+    }
+
+    /// A manifest with this spec.
+    pub fn manifest(&self, spec: &str) -> PathBuf {
+        let spec: String = spec
+            .trim_matches('\n')
+            .lines()
+            .map(|line| format!("  {line}\n"))
+            .collect();
+        self.write("job.yaml", &format!("apiVersion: daskjob.dev/v1alpha1\nkind: DaskJob\nmetadata: {{name: job}}\nspec:\n{spec}"))
+    }
+
+    /// The program, with an environment of its own.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_daskjob"));
+        command
+            .args(arguments)
+            .current_dir(self.home.path())
+            .stdin(Stdio::null());
+        command
+            .env("TMPDIR", self.home.path().join("tmp"))
+            .env(MARK, &self.mark);
+        command.env_remove("VIRTUAL_ENV");
+        command
+    }
+
+    /// Runs it to its end; nothing may be left behind.
+    pub fn run(&self, arguments: &[&str]) -> Finished {
+        let finished = finished(self.command(arguments).output().unwrap());
+        self.nothing_is_left(&finished.stderr);
+        finished
+    }
+
+    /// Runs a job with this spec.
+    pub fn run_job(&self, spec: &str, flags: &[&str]) -> Finished {
+        let manifest = self.manifest(spec);
+        let mut arguments = vec!["run", manifest.to_str().unwrap()];
+        arguments.extend(flags);
+        self.run(&arguments)
+    }
+
+    /// Starts a job with this spec, in the background.
+    pub fn start_job(&self, spec: &str, flags: &[&str]) -> Running<'_> {
+        let manifest = self.manifest(spec);
+        let mut arguments = vec!["run", manifest.to_str().unwrap()];
+        arguments.extend(flags);
+        let output = self.home.path().join("stdout");
+        let error = self.home.path().join("stderr");
+        let child = self
+            .command(&arguments)
+            .stdout(std::fs::File::create(&output).unwrap())
+            .stderr(std::fs::File::create(&error).unwrap())
+            .spawn()
+            .unwrap();
+        Running {
+            child,
+            place: self,
+            output,
+            error,
+        }
+    }
+
+    /// Processes of the run that still exist, zombies left out.
+    pub fn processes(&self) -> Vec<(i32, String)> {
+        let mark = format!("{MARK}={}", self.mark);
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let Some(pid) = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+            else {
+                continue;
+            };
+            let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+            if environment
+                .split(|byte| *byte == 0)
+                .any(|variable| variable == mark.as_bytes())
+            {
+                let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+                found.push((pid, String::from_utf8_lossy(&command).replace('\0', " ")));
+            }
+        }
+        found
+    }
+
+    /// Processes whose command line holds a text.
+    pub fn processes_with(&self, text: &str) -> Vec<i32> {
+        self.processes()
+            .into_iter()
+            .filter(|(_, command)| command.contains(text))
+            .map(|(pid, _)| pid)
+            .collect()
+    }
+
+    /// No process, no directory.
+    pub fn nothing_is_left(&self, context: &str) {
+        let processes = self.processes();
+        assert!(
+            processes.is_empty(),
+            "left behind: {processes:?}\n{context}"
+        );
+        let left: Vec<_> = std::fs::read_dir(self.home.path().join("tmp"))
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.path())
+            .collect();
+        assert!(left.is_empty(), "left behind: {left:?}\n{context}");
+    }
+
+    /// Names of what lies beside the manifest.
+    pub fn beside_the_manifest(&self) -> Vec<String> {
+        let mut names: Vec<String> = std::fs::read_dir(self.here())
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+}
+
+fn finished(output: Output) -> Finished {
+    Finished {
+        code: output.status.code().unwrap_or(-1),
+        stdout: output.stdout,
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// A run in the background.
+pub struct Running<'a> {
+    child: Child,
+    place: &'a Place,
+    output: PathBuf,
+    error: PathBuf,
+}
+
+impl Running<'_> {
+    pub fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(&self.output).unwrap_or_default()
+            + &std::fs::read_to_string(&self.error).unwrap_or_default()
+    }
+
+    /// Waits until the run, or the job, has said something.
+    pub fn until_said(&self, text: &str) {
+        eventually(
+            &format!("\"{text}\" to be said"),
+            || self.said().contains(text),
+            || self.said(),
+        );
+    }
+
+    pub fn signal(&self, pid: i32, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal)
+            .unwrap();
+    }
+
+    /// Waits for the end. After it nothing may be left, at once or, when the run was killed, soon.
+    pub fn end(mut self) -> Finished {
+        let begun = now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "still running:\n{}",
+                self.said()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        let finished = Finished {
+            code: status.code().unwrap_or(-1),
+            stdout: std::fs::read(&self.output).unwrap(),
+            stderr: std::fs::read_to_string(&self.error).unwrap(),
+        };
+        if status.code().is_none() {
+            let left = || format!("{:?}", self.place.processes());
+            let home = self.place.home().join("tmp");
+            let gone = || {
+                self.place.processes().is_empty()
+                    && std::fs::read_dir(&home).unwrap().next().is_none()
+            };
+            eventually("everything to be gone", gone, left);
+        }
+        self.place.nothing_is_left(&finished.stderr);
+        finished
+    }
+}
+
+/// Waits until something is so.
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool, context: impl Fn() -> String) {
+    let begun = now();
+    while !is_so() {
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "waited for {what} in vain:\n{}",
+            context()
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests of a program take real time"
+)]
+fn now() -> Instant {
+    Instant::now()
+}

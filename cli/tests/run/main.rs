@@ -1,0 +1,11 @@
+//! `daskjob` as a user meets it: the program is run, its output, exit code and what it leaves behind are looked at.
+//!
+//! Tests that need a Python with distributed take it from DASKJOB_PYTHON and are skipped, with a line that says so,
+//! where it is not set (`cargo xtask test` sets it).
+
+mod endings;
+mod examples;
+mod harness;
+mod outcomes;
+mod refusals;
+mod surroundings;

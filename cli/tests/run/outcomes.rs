@@ -1,0 +1,283 @@
+//! How jobs end by themselves: exit codes, retries, deadlines, losses, and the status that tells of them.
+
+use crate::harness::{Place, need_python};
+
+#[test]
+fn the_exit_code_is_that_of_the_program() {
+    need_python!();
+    // As in a pod, `$$` is an escaped `$`.
+    for (program, code) in [
+        ("exit 0", 0),
+        ("exit 3", 3),
+        ("exit 255", 255),
+        ("kill -KILL $$$$", 137),
+        ("kill -TERM $$$$", 143),
+    ] {
+        let finished =
+            Place::new().run_job(&format!("job: {{command: [sh, -c, '{program}']}}"), &[]);
+        assert_eq!(finished.code, code, "{program}: {}", finished.stderr);
+    }
+}
+
+#[test]
+fn a_failure_is_in_the_status_with_the_end_of_the_output() {
+    need_python!();
+    let place = Place::new();
+    let status_file = place.home().join("status.json");
+    let spec = "job: {command: [python, -c, 'raise SystemExit(\"it broke\")']}";
+    let finished = place.run_job(
+        spec,
+        &[
+            "--output",
+            "json",
+            "--status-file",
+            status_file.to_str().unwrap(),
+        ],
+    );
+    let status = finished.status();
+    assert_eq!(status["jobStatus"], "Failed");
+    let failure = &status["failure"];
+    assert_eq!(
+        (&failure["role"], &failure["class"], &failure["reason"]),
+        (
+            &"runner".into(),
+            &"Application".into(),
+            &"NonZeroExit".into()
+        )
+    );
+    assert_eq!(
+        (&failure["exitCode"], &failure["log"]),
+        (&1.into(), &"it broke".into()),
+        "{status:#}"
+    );
+    let conditions: Vec<(&str, &str)> = status["conditions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|condition| {
+            (
+                condition["type"].as_str().unwrap(),
+                condition["status"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    for expected in [
+        ("Accepted", "True"),
+        ("Running", "False"),
+        ("Failed", "True"),
+        ("TornDown", "True"),
+    ] {
+        assert!(conditions.contains(&expected), "{conditions:?}");
+    }
+    assert!(
+        status["timeline"]["runnerStarted"].is_string()
+            && status["timeline"]["finished"].is_string(),
+        "{status:#}"
+    );
+    assert_eq!(status["teardown"]["podsRemaining"], 0);
+    let written: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(status_file).unwrap()).unwrap();
+    assert_eq!(written, status);
+}
+
+#[test]
+fn a_failed_program_is_tried_again_with_a_fresh_cluster() {
+    need_python!();
+    let spec = "
+backoffLimit: 2
+job:
+  command: [sh, -c, 'echo at $DASKJOB_ATTEMPT $DASK_SCHEDULER_ADDRESS; touch made-by-$DASKJOB_ATTEMPT; ls; test $DASKJOB_ATTEMPT = 2']
+  files: {data.txt: x}
+";
+    let finished = Place::new().run_job(spec, &["--output", "json"]);
+    assert_eq!(finished.code, 0, "{}", finished.stderr);
+    let text = finished.text();
+    let addresses: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("at "))
+        .collect();
+    assert_eq!(addresses.len(), 2, "{text}");
+    assert_ne!(
+        addresses[0].split_once(' ').unwrap().1,
+        addresses[1].split_once(' ').unwrap().1
+    );
+    assert!(
+        text.contains("made-by-2") && text.matches("made-by-1").count() == 1,
+        "a fresh directory: {text}"
+    );
+    let status = finished.status();
+    assert_eq!(
+        (&status["jobStatus"], &status["attempt"]),
+        (&"Complete".into(), &2.into())
+    );
+}
+
+#[test]
+fn retries_have_a_bound() {
+    need_python!();
+    let finished = Place::new().run_job(
+        "backoffLimit: 1\njob: {command: [sh, -c, 'echo try; exit 4']}",
+        &["--output", "json"],
+    );
+    assert_eq!(
+        (finished.code, finished.text().matches("try\n").count()),
+        (4, 2),
+        "{}",
+        finished.stderr
+    );
+    assert_eq!(finished.status()["attempt"], 2);
+}
+
+#[test]
+fn a_job_that_takes_too_long_is_ended() {
+    need_python!();
+    let finished = Place::new().run_job(
+        "activeDeadlineSeconds: 2\nbackoffLimit: 3\njob: {command: [sleep, '1000']}",
+        &["--output", "json"],
+    );
+    assert_eq!(finished.code, 124, "{}", finished.stderr);
+    let status = finished.status();
+    assert_eq!(
+        (&status["failure"]["class"], &status["failure"]["reason"]),
+        (&"Deadline".into(), &"ActiveDeadlineExceeded".into())
+    );
+    assert_eq!(status["attempt"], 1);
+}
+
+#[test]
+fn a_job_that_does_not_start_in_time_is_ended() {
+    need_python!();
+    // Workers that never register: their Python cannot find itself.
+    let spec = "
+startDeadlineSeconds: 3
+job: {command: [sleep, '1000']}
+workers: {env: [{name: DASK_DISTRIBUTED__WORKER__PRELOAD, value: 'import time; time.sleep(1000)'}]}
+";
+    let finished = Place::new().run_job(spec, &["--output", "json"]);
+    assert_eq!(finished.code, 124, "{}", finished.stderr);
+    let failure = &finished.status()["failure"];
+    assert_eq!(failure["reason"], "StartDeadlineExceeded");
+    assert!(
+        failure["message"]
+            .as_str()
+            .unwrap()
+            .contains("no worker has registered"),
+        "{failure:#}"
+    );
+}
+
+#[test]
+fn a_program_that_is_not_there_is_named() {
+    need_python!();
+    let finished = Place::new().run_job("job: {command: [pyhton, main.py]}", &[]);
+    assert_eq!(finished.code, 127);
+    assert!(
+        finished
+            .stderr
+            .contains("the program pyhton (spec.job.command[0]) was not found"),
+        "{}",
+        finished.stderr
+    );
+}
+
+#[test]
+fn a_lost_worker_is_replaced() {
+    need_python!();
+    let place = Place::new();
+    let spec = "
+job:
+  command: [python, main.py]
+  files:
+    main.py: |
+      import time
+      from dask.distributed import Client
+      client = Client()
+      client.wait_for_workers(1, timeout=60)
+      before = set(client.scheduler_info()['workers'])
+      print('ready', flush=True)
+      while not set(client.scheduler_info()['workers']) - before:
+          time.sleep(0.1)
+      print('replaced', client.submit(sum, [1, 2]).result(), flush=True)
+";
+    let running = place.start_job(spec, &["--output", "json"]);
+    running.until_said("ready");
+    let nanny = place.processes_with("dask_worker");
+    running.signal(nanny[0], rustix::process::Signal::KILL);
+    let finished = running.end();
+    assert_eq!(finished.code, 0, "{}", finished.stderr);
+    assert!(
+        finished.text().contains("replaced 3"),
+        "{}",
+        finished.text()
+    );
+    assert_eq!(finished.status()["workers"]["lost"], 1);
+}
+
+#[test]
+fn a_lost_scheduler_is_made_good_by_a_fresh_attempt() {
+    need_python!();
+    let place = Place::new();
+    let running = place.start_job("job: {command: [sh, -c, 'echo attempt $DASKJOB_ATTEMPT; test $DASKJOB_ATTEMPT = 2 || sleep 1000']}", &["--output", "json"]);
+    running.until_said("attempt 1");
+    let scheduler = place.processes_with("--scheduler-file");
+    running.signal(scheduler[0], rustix::process::Signal::KILL);
+    let finished = running.end();
+    assert_eq!(finished.code, 0, "{}", finished.stderr);
+    assert_eq!(finished.status()["attempt"], 2);
+    assert!(
+        finished
+            .stderr
+            .contains("the scheduler was ended by signal 9"),
+        "{}",
+        finished.stderr
+    );
+}
+
+#[test]
+fn workers_that_cannot_live_end_the_job_with_their_log() {
+    need_python!();
+    let spec = "
+job: {command: [sleep, '1000']}
+workers: {env: [{name: PYTHONHOME, value: /nowhere}]}
+";
+    let finished = Place::new().run_job(spec, &["--output", "json"]);
+    assert_eq!(finished.code, 70, "{}", finished.stderr);
+    let failure = &finished.status()["failure"];
+    assert_eq!(
+        (&failure["role"], &failure["reason"]),
+        (&"worker".into(), &"WorkersLost".into())
+    );
+    assert!(
+        failure["log"].as_str().unwrap().contains("/nowhere"),
+        "{failure:#}"
+    );
+}
+
+#[test]
+fn a_program_may_shut_its_cluster_down_itself() {
+    need_python!();
+    let spec = "
+job:
+  command: [python, -c, 'import time; from dask.distributed import Client; client = Client(); client.wait_for_workers(1); client.shutdown(); time.sleep(2); print(\"alone\")']
+";
+    let finished = Place::new().run_job(spec, &[]);
+    assert_eq!(finished.code, 0, "{}", finished.stderr);
+    assert_eq!(finished.text(), "alone\n");
+}
+
+#[test]
+fn an_idle_interactive_cluster_ends_by_itself() {
+    need_python!();
+    let finished = Place::new().run_job(
+        "idleTimeoutSeconds: 1\nworkers: {numberOfWorkers: 1}",
+        &["--output", "json"],
+    );
+    assert_eq!(finished.code, 0, "{}", finished.stderr);
+    assert!(
+        finished.stderr.contains("scheduler at tcp://127.0.0.1:"),
+        "{}",
+        finished.stderr
+    );
+    let status = finished.status();
+    assert_eq!(status["jobStatus"], "Complete");
+}

@@ -1,0 +1,165 @@
+//! What is not run: broken manifests, missing prerequisites. A sentence each, never a stack trace.
+
+use crate::harness::{Finished, Place};
+
+fn no_stack_trace(finished: &Finished) {
+    for sign in ["panicked", "Traceback", "RUST_BACKTRACE", "stack backtrace"] {
+        assert!(!finished.stderr.contains(sign), "{}", finished.stderr);
+    }
+}
+
+#[test]
+fn a_typo_is_named_with_line_and_remedy() {
+    let place = Place::new();
+    let spec = "job: {command: [x]}\nworkers:\n  numberOfWorker: 2";
+    for command in ["run", "validate"] {
+        let manifest = place.manifest(spec);
+        let finished = place.run(&[command, manifest.to_str().unwrap()]);
+        let said = finished.text() + &finished.stderr;
+        assert!(
+            said.contains("job.yaml:7:5: spec.workers.numberOfWorker: is not a field here"),
+            "{said}"
+        );
+        assert!(said.contains("did you mean numberOfWorkers?"), "{said}");
+        assert_eq!(finished.code, if command == "run" { 2 } else { 1 });
+        no_stack_trace(&finished);
+    }
+}
+
+#[test]
+fn a_refused_run_has_a_status_too() {
+    let place = Place::new();
+    let finished = place.run_job("job: {}", &["--output", "json"]);
+    assert_eq!(finished.code, 2);
+    let status = finished.status();
+    assert_eq!(status["jobStatus"], "Failed");
+    assert_eq!(status["failure"]["class"], "Invalid");
+    assert!(
+        status["failure"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("spec.job.command: is missing"),
+        "{status:#}"
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_is_a_sentence() {
+    let place = Place::new();
+    for command in ["run", "validate"] {
+        let finished = place.run(&[command, "nowhere.yaml"]);
+        assert_eq!(finished.code, 2, "{}", finished.stderr);
+        assert!(
+            finished.stderr.contains("cannot read nowhere.yaml"),
+            "{}",
+            finished.stderr
+        );
+    }
+}
+
+#[test]
+fn validate_answers_programs_in_json() {
+    let place = Place::new();
+    let manifest = place.write(
+        "two.yaml",
+        "apiVersion: daskjob.dev/v1alpha1\nkind: DaskJob\nmetadata: {name: a}\nspec: {job: {command: [x]}}\n---\n\
+         apiVersion: daskjob.dev/v1alpha1\nkind: DaskJob\nmetadata: {name: b}\nspec: {engine: daks, job: {command: [x]}}\n",
+    );
+    let finished = place.run(&["validate", manifest.to_str().unwrap(), "--output", "json"]);
+    assert_eq!(finished.code, 1);
+    let answers: serde_json::Value = serde_json::from_slice(&finished.stdout).unwrap();
+    assert_eq!(
+        (&answers[0]["valid"], &answers[0]["job"]["name"]),
+        (&true.into(), &"a".into())
+    );
+    let refusal = &answers[1]["refusals"][0];
+    assert_eq!(
+        (&refusal["field"], &refusal["line"]),
+        (&"spec.engine".into(), &9.into()),
+        "{answers:#}"
+    );
+    assert_eq!(refusal["remedy"], "did you mean dask?");
+}
+
+#[test]
+fn a_suspended_job_is_explained() {
+    let finished = Place::new().run_job("suspend: true\njob: {command: [x]}", &[]);
+    assert_eq!(finished.code, 2);
+    assert!(
+        finished
+            .stderr
+            .contains("spec.suspend: a suspended job runs nothing"),
+        "{}",
+        finished.stderr
+    );
+}
+
+#[test]
+fn a_secret_of_the_cluster_must_be_in_the_shell() {
+    let spec = "env: [{name: DASKJOB_TEST_SECRET, valueFrom: {secretKeyRef: {name: a, key: b}}}]\njob: {command: [x]}";
+    let finished = Place::new().run_job(spec, &[]);
+    assert_eq!(finished.code, 2);
+    assert!(
+        finished
+            .stderr
+            .contains("set DASKJOB_TEST_SECRET in your shell"),
+        "{}",
+        finished.stderr
+    );
+}
+
+#[test]
+fn a_missing_python_is_a_sentence() {
+    let place = Place::new();
+    let manifest = place.manifest("job: {command: [x]}");
+    let mut command = place.command(&["run", manifest.to_str().unwrap()]);
+    let output = command
+        .env_remove("DASKJOB_PYTHON")
+        .env("PATH", "/nowhere")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(70), "{said}");
+    assert!(
+        said.contains("there is no python3 on PATH. Install Python 3.10 or newer"),
+        "{said}"
+    );
+    place.nothing_is_left(&said);
+}
+
+#[test]
+fn a_python_without_distributed_is_a_sentence() {
+    let place = Place::new();
+    // A stand-in that answers the question for versions as such a Python would.
+    let environment = place.here().join("venv/bin");
+    std::fs::create_dir_all(&environment).unwrap();
+    let python = environment.join("python");
+    std::fs::write(&python, "#!/bin/sh\necho 3.12.1\n").unwrap();
+    std::fs::set_permissions(&python, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let manifest = place.manifest("job: {command: [x]}");
+    let mut command = place.command(&["run", manifest.to_str().unwrap()]);
+    let output = command
+        .env_remove("DASKJOB_PYTHON")
+        .env("VIRTUAL_ENV", place.here().join("venv"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(70), "{said}");
+    assert!(
+        said.contains("(from VIRTUAL_ENV) has no distributed"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_command_of_a_later_version_says_so() {
+    for command in ["worker", "operator", "submit"] {
+        let finished = Place::new().run(&[command, "--any", "flag"]);
+        assert_eq!(finished.code, 2);
+        assert!(
+            finished.stderr.contains("not available in this version"),
+            "{}",
+            finished.stderr
+        );
+    }
+}
