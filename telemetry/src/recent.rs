@@ -80,12 +80,20 @@ impl<S: Subscriber> Layer<S> for Recorder {
         RING.push(Record {
             seconds: seconds(),
             level: level_name(*event.metadata().level()),
-            message: format!("{} - {}{}", event.metadata().target(), line.message, line.fields),
+            message: format!(
+                "{} - {}{}",
+                event.metadata().target(),
+                line.message,
+                line.fields
+            ),
         });
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a log line carries the time at which it was written")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a log line carries the time at which it was written"
+)]
 fn seconds() -> f64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -136,7 +144,15 @@ mod tests {
         let lines = newest();
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[0].level, "ERROR");
-        assert!(lines[0].message.ends_with(" - third count=3"), "{}", lines[0].message);
-        assert!(lines[1].message.ends_with(" - second worker=\"a\""), "{}", lines[1].message);
+        assert!(
+            lines[0].message.ends_with(" - third count=3"),
+            "{}",
+            lines[0].message
+        );
+        assert!(
+            lines[1].message.ends_with(" - second worker=\"a\""),
+            "{}",
+            lines[1].message
+        );
     }
 }

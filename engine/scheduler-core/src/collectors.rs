@@ -27,7 +27,11 @@ impl Scheduler {
     /// Ends a collection and returns it: `{"metadata": {key: …}, "state": {key: …}}`. `None` unless there is exactly one of
     /// that name.
     pub fn stop_collecting(&mut self, name: &Text) -> Option<Value> {
-        let mut named = self.collectors.iter().enumerate().filter(|(_, own)| own.name == *name);
+        let mut named = self
+            .collectors
+            .iter()
+            .enumerate()
+            .filter(|(_, own)| own.name == *name);
         let (at, _) = named.next()?;
         if named.next().is_some() {
             return None;
@@ -56,7 +60,10 @@ impl Scheduler {
         let own = &self.tasks[task];
         for collector in &mut self.collectors {
             if collector.keys.swap_remove(&own.key) {
-                let metadata = own.rare.as_ref().map_or(Value::Nil, |rare| rare.metadata.clone());
+                let metadata = own
+                    .rare
+                    .as_ref()
+                    .map_or(Value::Nil, |rare| rare.metadata.clone());
                 collector.done.insert(own.key.clone(), (phase, metadata));
             }
         }
@@ -74,7 +81,10 @@ mod tests {
         let name = Text::from_static("mine");
         assert_eq!(core.stop_collecting(&name), None);
         core.start_collecting(name.clone());
-        assert_eq!(core.stop_collecting(&name), Some(map! {"metadata" => map! {}, "state" => map! {}}));
+        assert_eq!(
+            core.stop_collecting(&name),
+            Some(map! {"metadata" => map! {}, "state" => map! {}})
+        );
         assert_eq!(core.stop_collecting(&name), None);
     }
 }

@@ -53,6 +53,7 @@ pub use graph::{Actors, Annotations, Dep, Graph, GraphTask, RunSpec, SpecSlab};
 pub use heartbeat::{Heartbeat, HeartbeatAnswer};
 pub use ids::{ClientId, Time, WorkerId};
 pub use policies::adaptive::CloseRequest;
+pub use policies::rebalance::{MemoryMeasure, Move, RebalancePlan, RebalanceRules};
 pub use policies::replicate::GatherPlan;
 pub use policies::retire::AfterRetiring;
 pub use queries::identity::WorkerContact;

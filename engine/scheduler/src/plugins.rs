@@ -39,8 +39,11 @@ impl Default for Plugins {
     /// it users would be told that the worker lacks a plugin, not that the scheduler lacks shuffles.
     fn default() -> Self {
         // A class called without arguments, which is all an exception's pickle is too.
-        let shuffle =
-            exceptions::exception("distributed.shuffle._worker_plugin", "ShuffleWorkerPlugin", &[]);
+        let shuffle = exceptions::exception(
+            "distributed.shuffle._worker_plugin",
+            "ShuffleWorkerPlugin",
+            &[],
+        );
         Self {
             workers: Mutex::new(vec![(Text::from_static("shuffle"), shuffle)]),
             nannies: Mutex::default(),
@@ -52,7 +55,13 @@ impl Default for Plugins {
 impl Plugins {
     /// Keeps a plugin, in place of one of the same name. With `idempotent` one that is there stays, and the answer is
     /// that nobody needs to be told.
-    pub fn register(&self, audience: Audience, name: &Text, plugin: &Bytes, idempotent: bool) -> bool {
+    pub fn register(
+        &self,
+        audience: Audience,
+        name: &Text,
+        plugin: &Bytes,
+        idempotent: bool,
+    ) -> bool {
         let mut plugins = self.named(audience);
         let plugin = Bytes::copy_from_slice(plugin);
         match plugins.iter_mut().find(|(known, _)| known == name) {
@@ -117,7 +126,12 @@ mod tests {
 
     fn register(plugins: &Plugins, bytes: &'static [u8], idempotent: bool) -> bool {
         let name = Text::from_static("mine");
-        plugins.register(Audience::Nannies, &name, &Bytes::from_static(bytes), idempotent)
+        plugins.register(
+            Audience::Nannies,
+            &name,
+            &Bytes::from_static(bytes),
+            idempotent,
+        )
     }
 
     #[test]
@@ -125,9 +139,15 @@ mod tests {
         let plugins = Plugins::default();
         assert!(register(&plugins, b"1", true));
         assert!(!register(&plugins, b"2", true));
-        assert_eq!(plugins.for_nannies(), protocol::map! {"mine" => Bytes::from_static(b"1")});
+        assert_eq!(
+            plugins.for_nannies(),
+            protocol::map! {"mine" => Bytes::from_static(b"1")}
+        );
         assert!(register(&plugins, b"3", false));
-        assert_eq!(plugins.for_nannies(), protocol::map! {"mine" => Bytes::from_static(b"3")});
+        assert_eq!(
+            plugins.for_nannies(),
+            protocol::map! {"mine" => Bytes::from_static(b"3")}
+        );
     }
 
     #[test]
@@ -142,7 +162,11 @@ mod tests {
         let plugins = Plugins::default();
         let starting = plugins.nanny_starts();
         let wait = Duration::from_millis(20);
-        assert!(tokio::time::timeout(wait, plugins.all_nannies_started()).await.is_err());
+        assert!(
+            tokio::time::timeout(wait, plugins.all_nannies_started())
+                .await
+                .is_err()
+        );
         drop(starting);
         plugins.all_nannies_started().await;
     }

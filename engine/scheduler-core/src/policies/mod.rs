@@ -2,6 +2,7 @@
 
 pub(crate) mod adaptive;
 pub(crate) mod memory_manager;
+pub(crate) mod rebalance;
 pub(crate) mod replicate;
 pub(crate) mod retire;
 pub(crate) mod timeouts;

@@ -34,7 +34,11 @@ pub async fn known(ctx: &Arc<Context>, given: &[Value]) -> Result<Vec<Found>, Rp
     let mut known = Vec::with_capacity(given.len());
     for one in given {
         match find(ctx, std::slice::from_ref(one)).await {
-            Ok(found) => known.extend(found.into_iter().filter_map(|(address, id)| Some((address, id?)))),
+            Ok(found) => known.extend(
+                found
+                    .into_iter()
+                    .filter_map(|(address, id)| Some((address, id?))),
+            ),
             Err(stopped @ RpcError::Stopped(_)) => return Err(stopped),
             Err(_not_an_address) => {}
         }
@@ -76,23 +80,36 @@ pub async fn matching(
     let mut texts = Vec::with_capacity(patterns.len());
     for pattern in patterns {
         let text = pattern.as_text();
-        texts.push(text.ok_or_else(|| fields.wrong("workers", "a list of addresses", pattern))?.to_string());
+        texts.push(
+            text.ok_or_else(|| fields.wrong("workers", "a list of addresses", pattern))?
+                .to_string(),
+        );
     }
     let all = ctx.core.call(|core, _, _| core.workers()).await?;
-    let unknown = |text: &&String| text.contains(':') && !all.iter().any(|own| *own.address == ***text);
+    let unknown =
+        |text: &&String| text.contains(':') && !all.iter().any(|own| *own.address == ***text);
     if let Some(unknown) = texts.iter().find(unknown) {
         return Err(RpcError::key_error(unknown));
     }
     let matches = |worker: &&WorkerContact| {
         let address = &*worker.address;
-        texts.iter().any(|text| if text.contains(':') { address == text } else { address.contains(&**text) })
+        texts.iter().any(|text| {
+            if text.contains(':') {
+                address == text
+            } else {
+                address.contains(&**text)
+            }
+        })
     };
     Ok(all.iter().filter(matches).map(|worker| worker.id).collect())
 }
 
 /// An array of addresses.
 pub fn value(addresses: &[Arc<str>]) -> Value {
-    addresses.iter().map(|address| Value::from(&**address)).collect()
+    addresses
+        .iter()
+        .map(|address| Value::from(&**address))
+        .collect()
 }
 
 /// The canonical form of an address: with a scheme, and an IP for a host name.
@@ -114,7 +131,9 @@ async fn resolve(value: &Value) -> Result<Arc<str>, RpcError> {
     let Some(ip) = ips.first() else {
         return Ok(Arc::from(normal));
     };
-    Ok(Arc::from(Address::new(address.scheme, ip.to_string(), address.port).to_string()))
+    Ok(Arc::from(
+        Address::new(address.scheme, ip.to_string(), address.port).to_string(),
+    ))
 }
 
 fn host_and_port(pair: &[Value]) -> Option<String> {

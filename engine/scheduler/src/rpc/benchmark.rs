@@ -49,7 +49,10 @@ fn means(answers: impl Iterator<Item = Value>) -> Value {
         }
     }
     let mean = |measured: &[f64]| measured.iter().sum::<f64>() / measured.len() as f64;
-    by_size.iter().map(|(size, measured)| (Value::from(size), Value::Float(mean(measured)))).collect()
+    by_size
+        .iter()
+        .map(|(size, measured)| (Value::from(size), Value::Float(mean(measured))))
+        .collect()
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 //! What a caller sees of a peer that cannot be reached depends on `on_error`; the keys of the reply are always the
 //! workers' addresses, also when their nannies were asked.
 
+use super::RpcError;
 use super::fields::Fields;
 use super::peer::{self, PeerError};
-use super::RpcError;
 use crate::context::Context;
 use protocol::{Payload, Value, map};
 use std::sync::Arc;
@@ -122,15 +122,20 @@ async fn recipients(
         Some(workers) => {
             for worker in &workers {
                 let text = worker.as_str();
-                let text = text.ok_or_else(|| fields.wrong("workers", "a list of addresses", worker))?;
+                let text =
+                    text.ok_or_else(|| fields.wrong("workers", "a list of addresses", worker))?;
                 names.push(Arc::from(text));
             }
         }
-        None if hosts.is_none() => names.extend(all.iter().map(|worker| Arc::clone(&worker.address))),
+        None if hosts.is_none() => {
+            names.extend(all.iter().map(|worker| Arc::clone(&worker.address)))
+        }
         None => {}
     }
     for host in hosts.unwrap_or_default() {
-        let host = host.as_text().ok_or_else(|| fields.wrong("hosts", "a list of host names", &host))?;
+        let host = host
+            .as_text()
+            .ok_or_else(|| fields.wrong("hosts", "a list of host names", &host))?;
         let there = all.iter().filter(|worker| *host == *worker.host);
         names.extend(there.map(|worker| Arc::clone(&worker.address)));
     }
@@ -218,7 +223,10 @@ mod tests {
 
     #[test]
     fn return_pickle_puts_its_pickle_there_as_plain_bytes() {
-        let settled = read("return_pickle").unwrap().settle(unreachable()).unwrap();
+        let settled = read("return_pickle")
+            .unwrap()
+            .settle(unreachable())
+            .unwrap();
         let pickle = RpcError::from(unreachable()).pickles().0;
         assert_eq!(settled, Some(Value::Bin(pickle)));
     }
@@ -230,6 +238,11 @@ mod tests {
 
     #[test]
     fn any_other_word_is_a_value_error() {
-        assert!(read("shrug").unwrap_err().to_string().starts_with("ValueError"));
+        assert!(
+            read("shrug")
+                .unwrap_err()
+                .to_string()
+                .starts_with("ValueError")
+        );
     }
 }

@@ -39,7 +39,11 @@ fn attribute_of(core: &Scheduler, worker: WorkerId, attribute: &str) -> Option<V
 
 /// The workers that could go at low cost.
 pub async fn choose(ctx: &Arc<Context>, fields: &mut Fields) -> Result<Vec<WorkerId>, RpcError> {
-    let group_by = if fields.has("key") { Some(fields.bytes("key")?) } else { None };
+    let group_by = if fields.has("key") {
+        Some(fields.bytes("key")?)
+    } else {
+        None
+    };
     let mut request = CloseRequest {
         memory_ratio: fields.optional_number("memory_ratio")?,
         count: fields.optional_int("n")?,
@@ -50,26 +54,39 @@ pub async fn choose(ctx: &Arc<Context>, fields: &mut Fields) -> Result<Vec<Worke
     if let Some(function) = group_by {
         request.groups = groups(ctx, function).await?;
     }
-    Ok(ctx.core.call(move |core, _, _| core.workers_to_close(&request)).await?)
+    Ok(ctx
+        .core
+        .call(move |core, _, _| core.workers_to_close(&request))
+        .await?)
 }
 
 /// Every worker with what the caller's function makes of it.
 async fn groups(ctx: &Arc<Context>, function: Bytes) -> Result<Vec<(WorkerId, Value)>, RpcError> {
     let _ = (ctx, function);
-    Err(RpcError::builtin("NotImplementedError", "workers_to_close: key functions"))
+    Err(RpcError::builtin(
+        "NotImplementedError",
+        "workers_to_close: key functions",
+    ))
 }
 
 pub async fn adaptive_target(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
     let seconds = fields.optional_seconds("target_duration")?;
     if seconds.is_some_and(|seconds| seconds <= 0.0) {
-        return Err(RpcError::value_error("target_duration must be more than zero"));
+        return Err(RpcError::value_error(
+            "target_duration must be more than zero",
+        ));
     }
-    Ok(ctx.core.call(move |core, _, _| core.adaptive_target(seconds)).await?.into())
+    Ok(ctx
+        .core
+        .call(move |core, _, _| core.adaptive_target(seconds))
+        .await?
+        .into())
 }
 
 /// Since when there has been nothing to do, null while there is.
 pub async fn check_idle(ctx: &Arc<Context>) -> Result<Value, RpcError> {
-    let check = |core: &mut Scheduler, now: Time, effects: &mut Effects| core.check_idle(now, effects);
+    let check =
+        |core: &mut Scheduler, now: Time, effects: &mut Effects| core.check_idle(now, effects);
     let since = ctx.core.call(check).await?;
     Ok(since.map(clock::seconds).into())
 }
@@ -81,8 +98,10 @@ pub fn memory_manager(mut fields: Fields) -> Result<Value, RpcError> {
         Some("running") => Ok(Value::Bool(false)),
         Some("start" | "run_once") => Err(RpcError::builtin(
             "NotImplementedError",
-            format!("amm_handler: {method}: the active memory manager is not available in this version yet, except for \
-                     retiring workers"),
+            format!(
+                "amm_handler: {method}: the active memory manager is not available in this version yet, except for \
+                     retiring workers"
+            ),
         )),
         Some("stop") => Ok(Value::Nil),
         _ => Err(RpcError::value_error(format!(

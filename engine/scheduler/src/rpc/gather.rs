@@ -24,7 +24,9 @@ pub async fn gather(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, Rpc
     let mut missing = keys;
     while !missing.is_empty() {
         let round = Round::new(locate(ctx, missing, &mut gathered).await?);
-        missing = round.collect(ctx, serializers.as_ref(), &mut gathered).await;
+        missing = round
+            .collect(ctx, serializers.as_ref(), &mut gathered)
+            .await;
     }
     events::log(
         ctx,
@@ -57,7 +59,10 @@ async fn locate(
     keys: Vec<Key>,
     gathered: &mut Gathered,
 ) -> Result<Wanted, RpcError> {
-    let located = ctx.core.call(move |core, _, _| core.who_has(Some(&keys))).await?;
+    let located = ctx
+        .core
+        .call(move |core, _, _| core.who_has(Some(&keys)))
+        .await?;
     let mut wanted = Wanted::with_capacity(located.len());
     for (key, mut holders) in located {
         holders.retain(|holder| !gathered.lost_workers.contains(holder));
@@ -116,10 +121,16 @@ impl Round {
     fn assign(&self) -> HashMap<Arc<str>, Vec<Key>> {
         let mut requests: HashMap<Arc<str>, Vec<Key>> = HashMap::new();
         for (key, holders) in &self.wanted {
-            let ready: Vec<_> = holders.iter().filter(|it| !self.busy.contains(*it)).collect();
+            let ready: Vec<_> = holders
+                .iter()
+                .filter(|it| !self.busy.contains(*it))
+                .collect();
             if !ready.is_empty() {
                 let holder = ready[(key.hash64() % ready.len() as u64) as usize];
-                requests.entry(Arc::clone(holder)).or_default().push(key.clone());
+                requests
+                    .entry(Arc::clone(holder))
+                    .or_default()
+                    .push(key.clone());
             }
         }
         requests
@@ -160,7 +171,10 @@ impl Round {
     ) {
         let data = answer.take("data").and_then(Value::into_map);
         for (name, value) in data.unwrap_or_default() {
-            if name.as_key().is_some_and(|key| self.wanted.remove(&key).is_some()) {
+            if name
+                .as_key()
+                .is_some_and(|key| self.wanted.remove(&key).is_some())
+            {
                 gathered.data.push((name, value));
             }
         }
@@ -203,7 +217,10 @@ mod tests {
 
     fn round(wanted: &[(&str, &[&str])]) -> Round {
         let entry = |(key, holders): &(&str, &[&str])| {
-            (Key::str(key), holders.iter().map(|&it| Arc::from(it)).collect())
+            (
+                Key::str(key),
+                holders.iter().map(|&it| Arc::from(it)).collect(),
+            )
         };
         Round::new(wanted.iter().map(entry).collect())
     }

@@ -10,8 +10,13 @@ use std::sync::Arc;
 pub async fn get_metadata(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
     let path = path(&mut fields)?;
     // Null is a default like any other; what clients send when they want none is an enum's member.
-    let default = fields.take_any("default").filter(|value| !is_no_default(value));
-    let found = ctx.core.call(move |core, _, _| core.metadata(&path).cloned()).await?;
+    let default = fields
+        .take_any("default")
+        .filter(|value| !is_no_default(value));
+    let found = ctx
+        .core
+        .call(move |core, _, _| core.metadata(&path).cloned())
+        .await?;
     match (found, default) {
         (Ok(value), _) | (Err(MetadataError::Missing(_)), Some(value)) => Ok(value),
         (Err(error), _) => Err(error.into()),
@@ -60,7 +65,10 @@ mod tests {
     #[test]
     fn a_path_is_a_list_of_keys_or_one_key() {
         let read = |keys: Value| path(&mut Fields::new("get_metadata", map! {"keys" => keys}));
-        assert_eq!(read(array!["a", 1]).unwrap(), [Value::from("a"), Value::from(1)]);
+        assert_eq!(
+            read(array!["a", 1]).unwrap(),
+            [Value::from("a"), Value::from(1)]
+        );
         assert_eq!(read(Value::from("a")).unwrap(), [Value::from("a")]);
         assert!(read(map! {}).is_err());
     }

@@ -20,6 +20,7 @@ mod peer;
 mod pickles;
 mod plugins;
 mod questions;
+mod rebalance;
 mod replicate;
 mod restart;
 mod retire;
@@ -48,12 +49,23 @@ pub struct State {
 
 /// Answers one request. `request` holds the fields beside `op`, `reply` and `close`.
 pub async fn handle(ctx: &Arc<Context>, op: &str, request: Value) -> Result<Value, RpcError> {
-    if ctx.config.dask.scheduler.blocked_handlers.iter().any(|blocked| blocked == op) {
+    if ctx
+        .config
+        .dask
+        .scheduler
+        .blocked_handlers
+        .iter()
+        .any(|blocked| blocked == op)
+    {
         return Err(RpcError::value_error(format!(
             "The '{op}' handler has been disallowed in this scheduler by distributed.scheduler.blocked-handlers"
         )));
     }
-    let request = if keeps_pickles(op) { request } else { pickles::open_all(ctx, request).await? };
+    let request = if keeps_pickles(op) {
+        request
+    } else {
+        pickles::open_all(ctx, request).await?
+    };
     dispatch(ctx, op, Fields::new(op, request)).await
 }
 
@@ -61,7 +73,13 @@ pub async fn handle(ctx: &Arc<Context>, op: &str, request: Value) -> Result<Valu
 fn keeps_pickles(op: &str) -> bool {
     matches!(
         op,
-        "broadcast" | "proxy" | "scatter" | "set_metadata" | "log_event" | "heartbeat_worker" | "echo"
+        "broadcast"
+            | "proxy"
+            | "scatter"
+            | "set_metadata"
+            | "log_event"
+            | "heartbeat_worker"
+            | "echo"
     )
 }
 
@@ -73,6 +91,7 @@ async fn dispatch(ctx: &Arc<Context>, op: &str, fields: Fields) -> Result<Value,
         "broadcast" => broadcast::broadcast(ctx, fields).await,
         "proxy" => broadcast::proxy(ctx, fields).await,
         "replicate" => replicate::replicate(ctx, fields).await,
+        "rebalance" => rebalance::rebalance(ctx, fields).await,
         "restart" => restart::restart(ctx, fields).await,
         "restart_workers" => restart::restart_workers(ctx, fields).await,
         "benchmark_hardware" => benchmark::benchmark_hardware(ctx).await,
@@ -83,7 +102,11 @@ async fn dispatch(ctx: &Arc<Context>, op: &str, fields: Fields) -> Result<Value,
 }
 
 /// Workers, nannies, plugins and the scheduler itself.
-async fn about_cluster(ctx: &Arc<Context>, op: &str, mut fields: Fields) -> Result<Value, RpcError> {
+async fn about_cluster(
+    ctx: &Arc<Context>,
+    op: &str,
+    mut fields: Fields,
+) -> Result<Value, RpcError> {
     match op {
         "identity" => questions::identity(ctx, fields).await,
         "echo" => Ok(fields.take_any("data").unwrap_or_default()),

@@ -10,20 +10,44 @@ use protocol::Value;
 const FEATURES: &[(&str, &[&str])] = &[
     (
         "profiling",
-        &["profile", "performance_report", "feed", "memory_sampler_start", "memory_sampler_stop"],
+        &[
+            "profile",
+            "performance_report",
+            "feed",
+            "memory_sampler_start",
+            "memory_sampler_stop",
+        ],
     ),
-    ("the task stream", &["get_task_stream", "get_task_stream_index"]),
+    (
+        "the task stream",
+        &["get_task_stream", "get_task_stream_index"],
+    ),
     (
         "cluster dumps",
-        &["get_cluster_state", "dump_cluster_state_to_url", "dump_state"],
+        &[
+            "get_cluster_state",
+            "dump_cluster_state_to_url",
+            "dump_state",
+        ],
     ),
     (
         "published datasets",
-        &["publish_put", "publish_get", "publish_delete", "publish_list"],
+        &[
+            "publish_put",
+            "publish_get",
+            "publish_delete",
+            "publish_list",
+        ],
     ),
     ("Variable", &["variable_set", "variable_get"]),
-    ("Queue", &["queue_create", "queue_put", "queue_get", "queue_qsize"]),
-    ("Event", &["event_wait", "event_set", "event_clear", "event_is_set"]),
+    (
+        "Queue",
+        &["queue_create", "queue_put", "queue_get", "queue_qsize"],
+    ),
+    (
+        "Event",
+        &["event_wait", "event_set", "event_clear", "event_is_set"],
+    ),
     (
         "Lock and Semaphore",
         &[
@@ -36,7 +60,6 @@ const FEATURES: &[(&str, &[&str])] = &[
         ],
     ),
     ("MultiLock", &["multi_lock_acquire", "multi_lock_release"]),
-    ("rebalancing", &["rebalance"]),
     ("functions that run in the scheduler", &["run_function"]),
     (
         "plugins of the scheduler",
@@ -90,7 +113,11 @@ mod tests {
     #[test]
     fn what_stock_has_is_refused_by_name() {
         let error = answer("queue_put").unwrap().unwrap_err();
-        assert!(error.to_string().starts_with("NotImplementedError: queue_put (Queue) is not available"));
+        assert!(
+            error
+                .to_string()
+                .starts_with("NotImplementedError: queue_put (Queue) is not available")
+        );
     }
 
     #[test]

@@ -21,7 +21,9 @@ pub async fn open_all(ctx: &Arc<Context>, mut value: Value) -> Result<Value, Rpc
 
 async fn open(ctx: &Arc<Context>, payload: &Payload) -> Result<Value, RpcError> {
     let unreadable = |error: &dyn std::fmt::Display| {
-        RpcError::value_error(format!("an argument is a pickle that cannot be read: {error}"))
+        RpcError::value_error(format!(
+            "an argument is a pickle that cannot be read: {error}"
+        ))
     };
     let (pickle, buffers) = payload.pickle().map_err(|error| unreadable(&error))?;
     if let Ok(plain) = pickle::parse(&pickle, &buffers) {

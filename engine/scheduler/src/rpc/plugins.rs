@@ -9,10 +9,7 @@ use protocol::{Value, map};
 use std::sync::Arc;
 use tracing::info;
 
-pub async fn register_worker_plugin(
-    ctx: &Arc<Context>,
-    fields: Fields,
-) -> Result<Value, RpcError> {
+pub async fn register_worker_plugin(ctx: &Arc<Context>, fields: Fields) -> Result<Value, RpcError> {
     register(ctx, fields, Audience::Workers).await
 }
 

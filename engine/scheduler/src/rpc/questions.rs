@@ -29,7 +29,10 @@ where
     N: AsName,
     Value: From<V>,
 {
-    pairs.into_iter().map(|(name, value)| (name.as_name(), Value::from(value))).collect()
+    pairs
+        .into_iter()
+        .map(|(name, value)| (name.as_name(), Value::from(value)))
+        .collect()
 }
 
 /// What the answers' maps have as keys.
@@ -55,9 +58,16 @@ fn keys(keys: &[Key]) -> Value {
 
 pub async fn who_has(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
     let keys = fields.optional_keys("keys")?;
-    let located = ctx.core.call(move |core, _, _| core.who_has(keys.as_deref())).await?;
+    let located = ctx
+        .core
+        .call(move |core, _, _| core.who_has(keys.as_deref()))
+        .await?;
     let located = located.into_iter();
-    Ok(table(located.map(|(key, holders)| (key, addresses::value(&holders))).collect()))
+    Ok(table(
+        located
+            .map(|(key, holders)| (key, addresses::value(&holders)))
+            .collect(),
+    ))
 }
 
 /// The workers a caller asks about; `None` for all.
@@ -85,7 +95,9 @@ pub async fn has_what(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, R
         None => core.has_what(None),
         Some(asked) => {
             let of_one = |address: Arc<str>| {
-                let held = core.worker_at(&address).map(|id| core.has_what(Some(&[id])));
+                let held = core
+                    .worker_at(&address)
+                    .map(|id| core.has_what(Some(&[id])));
                 let held = held.into_iter().flatten().next();
                 (address, held.map(|(_, keys)| keys).unwrap_or_default())
             };
@@ -93,7 +105,9 @@ pub async fn has_what(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, R
         }
     };
     let held = ctx.core.call(question).await?.into_iter();
-    Ok(table(held.map(|(worker, held)| (worker, keys(&held))).collect()))
+    Ok(table(
+        held.map(|(worker, held)| (worker, keys(&held))).collect(),
+    ))
 }
 
 pub async fn processing(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
@@ -102,18 +116,34 @@ pub async fn processing(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value,
         None => None,
     };
     let asked = asked.as_deref().map(ids);
-    let given = ctx.core.call(move |core, _, _| core.processing(asked.as_deref())).await?;
-    Ok(table(given.into_iter().map(|(worker, given)| (worker, keys(&given))).collect()))
+    let given = ctx
+        .core
+        .call(move |core, _, _| core.processing(asked.as_deref()))
+        .await?;
+    Ok(table(
+        given
+            .into_iter()
+            .map(|(worker, given)| (worker, keys(&given)))
+            .collect(),
+    ))
 }
 
 pub async fn ncores(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
     let asked = workers(ctx, &mut fields).await?.as_deref().map(ids);
-    Ok(table(ctx.core.call(move |core, _, _| core.ncores(asked.as_deref())).await?))
+    Ok(table(
+        ctx.core
+            .call(move |core, _, _| core.ncores(asked.as_deref()))
+            .await?,
+    ))
 }
 
 pub async fn ncores_running(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
     let asked = workers(ctx, &mut fields).await?.as_deref().map(ids);
-    Ok(table(ctx.core.call(move |core, _, _| core.ncores_running(asked.as_deref())).await?))
+    Ok(table(
+        ctx.core
+            .call(move |core, _, _| core.ncores_running(asked.as_deref()))
+            .await?,
+    ))
 }
 
 pub async fn nbytes(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
@@ -147,8 +177,14 @@ pub async fn get_story(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, 
     // A future among the keys is no key: stock finds nothing about it either.
     let asked = fields.list("keys_or_stimuli")?;
     let keys: Vec<Key> = asked.iter().filter_map(Value::as_key).collect();
-    let stimuli: Vec<Text> = asked.iter().filter_map(|value| value.as_text().cloned()).collect();
-    Ok(ctx.core.call(move |core, _, _| core.story(&keys, &stimuli)).await?)
+    let stimuli: Vec<Text> = asked
+        .iter()
+        .filter_map(|value| value.as_text().cloned())
+        .collect();
+    Ok(ctx
+        .core
+        .call(move |core, _, _| core.story(&keys, &stimuli))
+        .await?)
 }
 
 pub async fn get_runspec(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
@@ -164,7 +200,10 @@ pub async fn get_runspec(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value
 
 pub async fn get_error_cause(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
     let keys = fields.optional_keys("keys")?.unwrap_or_default();
-    let cause = ctx.core.call(move |core, _, _| core.error_cause(&keys)).await?;
+    let cause = ctx
+        .core
+        .call(move |core, _, _| core.error_cause(&keys))
+        .await?;
     Ok(cause.into())
 }
 
@@ -180,7 +219,11 @@ pub async fn call_stack(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value,
     let asked = fields.optional_keys("keys")?;
     let question = move |core: &mut Scheduler, _: Time, _: &mut Effects| match asked {
         Some(asked) => running_on(core, asked),
-        None => Ok(core.workers().into_iter().map(|worker| (worker.address, Value::Nil)).collect()),
+        None => Ok(core
+            .workers()
+            .into_iter()
+            .map(|worker| (worker.address, Value::Nil))
+            .collect()),
     };
     let asked: Vec<(Arc<str>, Value)> = ctx.core.call(question).await??;
     let mut calls = JoinSet::new();
@@ -194,8 +237,13 @@ pub async fn call_stack(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value,
         let (index, answer) = call.expect("calls neither panic nor are they aborted");
         stacks[index] = answer?;
     }
-    let named = asked.iter().zip(stacks).filter(|(_, stacks)| stacks.is_truthy());
-    Ok(named.map(|((worker, _), stacks)| (Value::from(&**worker), stacks)).collect())
+    let named = asked
+        .iter()
+        .zip(stacks)
+        .filter(|(_, stacks)| stacks.is_truthy());
+    Ok(named
+        .map(|((worker, _), stacks)| (Value::from(&**worker), stacks))
+        .collect())
 }
 
 /// Which workers run these keys now. A waiting key stands for what it waits for.
@@ -208,8 +256,15 @@ fn running_on(core: &Scheduler, asked: Vec<Key>) -> Result<Vec<(Arc<str>, Value)
         if let Some(worker) = core.processing_on(&key) {
             running.entry(worker).or_default().push(key);
         } else if core.task_status(&key) == Some("waiting") {
-            pending.extend(core.dependencies(&key).into_iter().filter(|key| seen.insert(key.clone())));
+            pending.extend(
+                core.dependencies(&key)
+                    .into_iter()
+                    .filter(|key| seen.insert(key.clone())),
+            );
         }
     }
-    Ok(running.into_iter().map(|(worker, on)| (worker, keys(&on))).collect())
+    Ok(running
+        .into_iter()
+        .map(|(worker, on)| (worker, keys(&on)))
+        .collect())
 }

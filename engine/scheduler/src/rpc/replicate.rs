@@ -73,7 +73,9 @@ async fn fulfil(ctx: &Arc<Context>, wish: Wish) -> Result<Value, RpcError> {
     let ids: Vec<WorkerId> = workers.iter().map(|worker| worker.id).collect();
     let copies = wish.copies.unwrap_or(ids.len()).min(ids.len());
     if copies == 0 {
-        return Err(RpcError::value_error("Can not use replicate to delete data"));
+        return Err(RpcError::value_error(
+            "Can not use replicate to delete data",
+        ));
     }
     let missing = missing(ctx, &wish.keys).await?;
     if missing.is_truthy() {
@@ -107,9 +109,12 @@ async fn running(
 }
 
 /// The keys that nobody holds.
-async fn missing(ctx: &Arc<Context>, keys: &[Key]) -> Result<Value, RpcError> {
+pub async fn missing(ctx: &Arc<Context>, keys: &[Key]) -> Result<Value, RpcError> {
     let keys = keys.to_vec();
-    let located = ctx.core.call(move |core, _, _| core.who_has(Some(&keys))).await?;
+    let located = ctx
+        .core
+        .call(move |core, _, _| core.who_has(Some(&keys)))
+        .await?;
     let lost = located.iter().filter(|(_, holders)| holders.is_empty());
     Ok(lost.map(|(key, _)| Value::from(key)).collect())
 }
@@ -124,8 +129,11 @@ async fn make_copies(
         let (keys, among) = (wish.keys.clone(), workers.clone());
         let branching_factor = wish.branching_factor;
         let plan = move |core: &mut Scheduler, _: Time, _: &mut Effects| {
-            let plan = core.plan_copies(&keys, copies, &among, branching_factor).into_iter();
-            let named = plan.filter_map(|(worker, keys)| Some((worker, core.worker(worker)?.address, keys)));
+            let plan = core
+                .plan_copies(&keys, copies, &among, branching_factor)
+                .into_iter();
+            let named = plan
+                .filter_map(|(worker, keys)| Some((worker, core.worker(worker)?.address, keys)));
             named.collect::<Vec<_>>()
         };
         let generation = ctx.core.call(plan).await?;
@@ -135,10 +143,14 @@ async fn make_copies(
         let mut calls = JoinSet::new();
         for (worker, address, keys) in generation {
             let ctx = Arc::clone(ctx);
-            let keys = keys.into_iter().map(|(key, holders)| (key, holders.to_vec())).collect();
+            let keys = keys
+                .into_iter()
+                .map(|(key, holders)| (key, holders.to_vec()));
+            let keys: Located = keys.collect();
             calls.spawn(async move {
-                let complete = gather_on_worker(&ctx, worker, &address, keys).await?;
-                Ok::<_, RpcError>((worker, complete))
+                let wanted = keys.len();
+                let copied = gather_on_worker(&ctx, worker, &address, keys).await?;
+                Ok::<_, RpcError>((worker, copied.len() == wanted))
             });
         }
         while let Some(call) = calls.join_next().await {
@@ -153,13 +165,13 @@ async fn make_copies(
 /// Keys with the addresses of their holders.
 pub type Located = Vec<(Key, Vec<Arc<str>>)>;
 
-/// Lets one worker fetch keys from others and tells the core. Whether it got them all.
-async fn gather_on_worker(
+/// Lets one worker fetch keys from others and tells the core. Returns what it got.
+pub async fn gather_on_worker(
     ctx: &Arc<Context>,
     worker: WorkerId,
     address: &Arc<str>,
     keys: Located,
-) -> Result<bool, RpcError> {
+) -> Result<Vec<(WorkerId, Key)>, RpcError> {
     let who_has: Value = keys
         .iter()
         .map(|(key, holders)| (Value::from(key), addresses::value(holders)))
@@ -174,13 +186,14 @@ async fn gather_on_worker(
     };
     let copied = keys.into_iter().map(|(key, _)| key);
     let copied: Vec<Key> = copied.filter(|key| !refused.contains(key)).collect();
+    let told = copied.clone();
     let tell = move |core: &mut Scheduler, now, effects: &mut Effects| {
-        core.replicas_gained(worker, &copied, now, effects);
+        core.replicas_gained(worker, &told, now, effects);
     };
     ctx.core.call(tell).await?;
     let message = map! {"action" => "replicate-add", "who_has" => who_has};
     events::log(ctx, array![&**address], message).await?;
-    Ok(refused.is_empty())
+    Ok(copied.into_iter().map(|key| (worker, key)).collect())
 }
 
 fn refused_keys(answer: &Value, keys: &Located) -> HashSet<Key> {
@@ -188,7 +201,11 @@ fn refused_keys(answer: &Value, keys: &Located) -> HashSet<Key> {
         Some("OK") => HashSet::new(),
         Some("partial-fail") => {
             let names = answer.get("keys").and_then(Value::as_array);
-            names.unwrap_or_default().iter().filter_map(Value::as_key).collect()
+            names
+                .unwrap_or_default()
+                .iter()
+                .filter_map(Value::as_key)
+                .collect()
         }
         _ => keys.iter().map(|(key, _)| key.clone()).collect(),
     }
@@ -203,7 +220,8 @@ async fn delete_surplus(
     let (keys, workers) = (keys.to_vec(), workers.to_vec());
     let plan = move |core: &mut Scheduler, _: Time, _: &mut Effects| {
         let plan = core.plan_surplus(&keys, copies, &workers).into_iter();
-        let named = plan.filter_map(|(worker, keys)| Some((worker, core.worker(worker)?.address, keys)));
+        let named =
+            plan.filter_map(|(worker, keys)| Some((worker, core.worker(worker)?.address, keys)));
         named.collect::<Vec<_>>()
     };
     let mut calls = JoinSet::new();
@@ -218,7 +236,7 @@ async fn delete_surplus(
 }
 
 /// Has a worker drop keys and tells the core; a worker that cannot be reached keeps them.
-async fn delete_on_worker(
+pub async fn delete_on_worker(
     ctx: &Arc<Context>,
     worker: WorkerId,
     address: &Arc<str>,
@@ -257,7 +275,10 @@ mod tests {
     #[test]
     fn a_worker_says_which_keys_it_did_not_get() {
         assert_eq!(refused(map! {"status" => "OK"}), 0);
-        assert_eq!(refused(map! {"status" => "partial-fail", "keys" => array!["x"]}), 1);
+        assert_eq!(
+            refused(map! {"status" => "partial-fail", "keys" => array!["x"]}),
+            1
+        );
     }
 
     #[test]

@@ -111,7 +111,8 @@ async fn restart_all(
     let mut outcomes = remove_unwatched(ctx, &targets, order).await?;
     let unwatched = outcomes.len();
     let killed = kill(ctx, &targets, order).await?;
-    let is_late = |target: &&Target| killed.contains(&(Arc::clone(&target.address), Outcome::TimedOut));
+    let is_late =
+        |target: &&Target| killed.contains(&(Arc::clone(&target.address), Outcome::TimedOut));
     let late: Vec<&Target> = targets.iter().filter(is_late).collect();
     if !late.is_empty() {
         for target in &late {
@@ -124,7 +125,10 @@ async fn restart_all(
                 late.len(),
                 killed.len(),
                 order.timeout_seconds,
-                late.iter().map(|target| &*target.address).collect::<Vec<_>>().join(", "),
+                late.iter()
+                    .map(|target| &*target.address)
+                    .collect::<Vec<_>>()
+                    .join(", "),
             )));
         }
     }
@@ -189,11 +193,7 @@ async fn remove(ctx: &Arc<Context>, worker: WorkerId, stimulus_id: &Text) -> Res
 }
 
 /// Has the nannies kill their workers; a nanny starts a new one by itself.
-async fn kill(
-    ctx: &Arc<Context>,
-    targets: &[Target],
-    order: &Order,
-) -> Result<Outcomes, RpcError> {
+async fn kill(ctx: &Arc<Context>, targets: &[Target], order: &Order) -> Result<Outcomes, RpcError> {
     let patience = Duration::from_secs_f64(order.timeout_seconds);
     let mut calls = JoinSet::new();
     for target in targets {
@@ -283,11 +283,19 @@ async fn mark_absent(
     outcomes: &mut Outcomes,
 ) -> Result<(), RpcError> {
     let workers = ctx.core.call(|core, _, _| core.workers()).await?;
-    let present: HashSet<Arc<str>> = workers.into_iter().filter_map(|worker| worker.nanny).collect();
+    let present: HashSet<Arc<str>> = workers
+        .into_iter()
+        .filter_map(|worker| worker.nanny)
+        .collect();
     for target in targets {
-        let absent = target.nanny.as_ref().is_some_and(|nanny| !present.contains(nanny));
+        let absent = target
+            .nanny
+            .as_ref()
+            .is_some_and(|nanny| !present.contains(nanny));
         if absent {
-            let mut of_target = outcomes.iter_mut().filter(|(worker, _)| *worker == target.address);
+            let mut of_target = outcomes
+                .iter_mut()
+                .filter(|(worker, _)| *worker == target.address);
             if let Some((_, outcome)) = of_target.next() {
                 *outcome = Outcome::TimedOut;
             }

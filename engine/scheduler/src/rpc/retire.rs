@@ -38,7 +38,9 @@ impl Who {
             )));
         }
         match (names, workers) {
-            (Some(_), Some(_)) => Err(RpcError::type_error("names and workers are mutually exclusive")),
+            (Some(_), Some(_)) => Err(RpcError::type_error(
+                "names and workers are mutually exclusive",
+            )),
             (Some(names), None) => Ok(Self::Named(names.iter().map(name_text).collect())),
             (None, Some(workers)) => Ok(Self::At(workers)),
             (None, None) => Ok(Self::Cheapest),
@@ -59,7 +61,11 @@ pub async fn retire_workers(ctx: &Arc<Context>, mut fields: Fields) -> Result<Va
     // Several retirements may run side by side, but none beside a replication.
     let _no_replication = ctx.rpc.replica_lock.read().await;
     let workers = match who {
-        Who::Named(names) => ctx.core.call(move |core, _, _| core.workers_with_names(&names)).await?,
+        Who::Named(names) => {
+            ctx.core
+                .call(move |core, _, _| core.workers_with_names(&names))
+                .await?
+        }
         Who::At(workers) => {
             let known = addresses::known(ctx, &workers).await?;
             known.into_iter().map(|(_, worker)| worker).collect()
@@ -74,7 +80,8 @@ pub async fn retire_workers(ctx: &Arc<Context>, mut fields: Fields) -> Result<Va
 
 /// As Python's `str()` gives it.
 fn name_text(name: &Value) -> String {
-    name.as_key().map_or_else(String::new, |key| key.to_string())
+    name.as_key()
+        .map_or_else(String::new, |key| key.to_string())
 }
 
 /// Starts the retirements and waits for their ends. Returns `{address: identity}` of the workers that could go.
@@ -121,13 +128,19 @@ pub struct RetirementEnds {
 
 impl RetirementEnds {
     pub fn publish(&self, end: &RetirementEnd) {
-        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut listeners = self
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         listeners.retain(|listener| listener.send(end.clone()).is_ok());
     }
 
     fn listen(&self) -> mpsc::UnboundedReceiver<RetirementEnd> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut listeners = self
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         listeners.push(sender);
         receiver
     }
@@ -152,15 +165,27 @@ mod tests {
 
     #[test]
     fn without_names_the_cheapest_go() {
-        assert_eq!(read(map! {"n" => 2, "attribute" => "name"}).unwrap(), Who::Cheapest);
+        assert_eq!(
+            read(map! {"n" => 2, "attribute" => "name"}).unwrap(),
+            Who::Cheapest
+        );
         assert_eq!(read(map! {}).unwrap(), Who::Cheapest);
     }
 
     #[test]
     fn the_ways_of_naming_exclude_each_other() {
         let both = read(map! {"names" => array![1], "workers" => array!["tcp://a:1"]});
-        assert!(both.unwrap_err().to_string().starts_with("TypeError: names and workers"));
+        assert!(
+            both.unwrap_err()
+                .to_string()
+                .starts_with("TypeError: names and workers")
+        );
         let mixed = read(map! {"names" => array![1], "n" => 2});
-        assert!(mixed.unwrap_err().to_string().starts_with("TypeError: retire_workers takes"));
+        assert!(
+            mixed
+                .unwrap_err()
+                .to_string()
+                .starts_with("TypeError: retire_workers takes")
+        );
     }
 }

@@ -46,7 +46,10 @@ pub async fn scatter(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, Rp
         return Ok(names);
     }
     let start = NEXT_WORKER.fetch_add(data.len(), Ordering::Relaxed);
-    let addresses: Vec<_> = workers.iter().map(|worker| Arc::clone(&worker.address)).collect();
+    let addresses: Vec<_> = workers
+        .iter()
+        .map(|worker| Arc::clone(&worker.address))
+        .collect();
     let ids: Vec<_> = workers.iter().map(|worker| worker.id).collect();
     let (replicas, sizes) = hand_out(ctx, deal(&addresses, data, start)).await?;
     workers::tell_data(ctx, replicas, &sizes, client.clone()).await?;
@@ -117,7 +120,9 @@ fn deal(workers: &[Arc<str>], data: Vec<(Value, Value)>, start: usize) -> Vec<Ha
         .map(|worker| (Arc::clone(worker), Vec::new()))
         .collect();
     for (index, entry) in data.into_iter().enumerate() {
-        hands[start.wrapping_add(index) % workers.len()].1.push(entry);
+        hands[start.wrapping_add(index) % workers.len()]
+            .1
+            .push(entry);
     }
     hands.retain(|(_, entries)| !entries.is_empty());
     hands
@@ -131,7 +136,10 @@ async fn hand_out(ctx: &Arc<Context>, hands: Vec<Hand>) -> Result<Placed, RpcErr
     for (worker, entries) in hands {
         let ctx = Arc::clone(ctx);
         answers.spawn(async move {
-            let keys: Vec<Key> = entries.iter().filter_map(|(name, _)| name.as_key()).collect();
+            let keys: Vec<Key> = entries
+                .iter()
+                .filter_map(|(name, _)| name.as_key())
+                .collect();
             let request = map! {"op" => "update_data", "data" => Value::Map(entries)};
             let answer = peer::call(&ctx, &worker, request).await;
             (worker, keys, answer)
@@ -141,8 +149,15 @@ async fn hand_out(ctx: &Arc<Context>, hands: Vec<Hand>) -> Result<Placed, RpcErr
     while let Some(call) = answers.join_next().await {
         let (worker, keys, answer) = call.expect("calls neither panic nor are they aborted");
         let answer = answer?;
-        let nbytes = answer.get("nbytes").and_then(Value::as_map).unwrap_or_default();
-        sizes.extend(nbytes.iter().filter_map(|(name, size)| Some((name.as_key()?, size.as_u64()?))));
+        let nbytes = answer
+            .get("nbytes")
+            .and_then(Value::as_map)
+            .unwrap_or_default();
+        sizes.extend(
+            nbytes
+                .iter()
+                .filter_map(|(name, size)| Some((name.as_key()?, size.as_u64()?))),
+        );
         replicas.extend(keys.into_iter().map(|key| (key, vec![Arc::clone(&worker)])));
     }
     Ok((replicas, sizes))
@@ -154,16 +169,25 @@ mod tests {
 
     fn dealt(workers: &[&str], count: i64, start: usize) -> Vec<(String, Vec<i64>)> {
         let workers: Vec<Arc<str>> = workers.iter().map(|&it| Arc::from(it)).collect();
-        let data = (0..count).map(|key| (Value::from(key), Value::Nil)).collect();
-        let keys = |entries: Vec<(Value, Value)>| entries.iter().filter_map(|(key, _)| key.as_i64()).collect();
+        let data = (0..count)
+            .map(|key| (Value::from(key), Value::Nil))
+            .collect();
+        let keys = |entries: Vec<(Value, Value)>| {
+            entries.iter().filter_map(|(key, _)| key.as_i64()).collect()
+        };
         let hands = deal(&workers, data, start).into_iter();
-        hands.map(|(worker, entries)| (worker.to_string(), keys(entries))).collect()
+        hands
+            .map(|(worker, entries)| (worker.to_string(), keys(entries)))
+            .collect()
     }
 
     #[test]
     fn data_is_dealt_out_in_turn() {
         let hands = dealt(&["a", "b"], 3, 0);
-        assert_eq!(hands, [("a".to_owned(), vec![0, 2]), ("b".to_owned(), vec![1])]);
+        assert_eq!(
+            hands,
+            [("a".to_owned(), vec![0, 2]), ("b".to_owned(), vec![1])]
+        );
     }
 
     #[test]
@@ -174,7 +198,8 @@ mod tests {
 
     #[test]
     fn broadcast_is_a_bool_or_a_number_of_copies() {
-        let read = |value: Value| read_broadcast(&mut Fields::new("scatter", map! {"broadcast" => value}));
+        let read =
+            |value: Value| read_broadcast(&mut Fields::new("scatter", map! {"broadcast" => value}));
         assert!(matches!(read(Value::from(true)), Ok(Broadcast::Everywhere)));
         assert!(matches!(read(Value::from(2)), Ok(Broadcast::Copies(2))));
         assert!(matches!(read(Value::from(false)), Ok(Broadcast::No)));

@@ -1,7 +1,7 @@
 //! Rare commands about tasks: retry, restrict, collect their metadata.
 
-use super::fields::Fields;
 use super::RpcError;
+use super::fields::Fields;
 use crate::context::Context;
 use protocol::{Key, Value};
 use scheduler_core::{Effects, Scheduler, Time};
@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 pub async fn retry(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
     let keys = fields.keys("keys")?;
-    let client = fields.optional_text("client")?.map(|client| client.to_string());
+    let client = fields
+        .optional_text("client")?
+        .map(|client| client.to_string());
     let retry = move |core: &mut Scheduler, now, effects: &mut Effects| {
         core.retry(&keys, client.as_deref(), now, effects)
     };
@@ -31,22 +33,33 @@ pub async fn set_restrictions(ctx: &Arc<Context>, mut fields: Fields) -> Result<
         };
         restrictions.push((key, workers));
     }
-    let set = move |core: &mut Scheduler, _: Time, _: &mut Effects| core.set_restrictions(&restrictions);
+    let set =
+        move |core: &mut Scheduler, _: Time, _: &mut Effects| core.set_restrictions(&restrictions);
     ctx.core.call(set).await?;
     Ok(Value::Nil)
 }
 
-pub async fn start_task_metadata(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
+pub async fn start_task_metadata(
+    ctx: &Arc<Context>,
+    mut fields: Fields,
+) -> Result<Value, RpcError> {
     let name = fields.text("name")?;
-    ctx.core.call(move |core, _, _| core.start_collecting(name)).await?;
+    ctx.core
+        .call(move |core, _, _| core.start_collecting(name))
+        .await?;
     Ok(Value::Nil)
 }
 
 pub async fn stop_task_metadata(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
     let name = fields.text("name")?;
     let asked = name.clone();
-    let collected = ctx.core.call(move |core, _, _| core.stop_collecting(&asked)).await?;
+    let collected = ctx
+        .core
+        .call(move |core, _, _| core.stop_collecting(&asked))
+        .await?;
     collected.ok_or_else(|| {
-        RpcError::value_error(format!("there is not exactly one collection of task metadata named {name}"))
+        RpcError::value_error(format!(
+            "there is not exactly one collection of task metadata named {name}"
+        ))
     })
 }

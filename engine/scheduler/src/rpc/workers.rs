@@ -25,7 +25,10 @@ pub async fn heartbeat_worker(ctx: &Arc<Context>, mut fields: Fields) -> Result<
         }
     }
     let HeartbeatAnswer::Known { interval } = answer else {
-        tracing::warn!(worker = address, "heartbeat of a worker that is not registered");
+        tracing::warn!(
+            worker = address,
+            "heartbeat of a worker that is not registered"
+        );
         return Ok(map! {"status" => "missing"});
     };
     if let Some(resources) = resources {
@@ -57,7 +60,10 @@ async fn beat(
     heartbeat: Heartbeat,
 ) -> Result<(HeartbeatAnswer, f64), RpcError> {
     let beat = move |core: &mut Scheduler, now, _: &mut Effects| {
-        (core.heartbeat(&address, heartbeat, now), clock::seconds(now))
+        (
+            core.heartbeat(&address, heartbeat, now),
+            clock::seconds(now),
+        )
     };
     Ok(ctx.core.call(beat).await?)
 }
@@ -78,7 +84,11 @@ pub async fn unregister(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value,
         worker.map(|worker| core.remove_worker(worker, removal, now, effects))
     };
     let removed = ctx.core.call(remove).await?;
-    Ok(Value::text(if removed.is_some() { "OK" } else { "already-removed" }))
+    Ok(Value::text(if removed.is_some() {
+        "OK"
+    } else {
+        "already-removed"
+    }))
 }
 
 pub async fn set_resources(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
@@ -109,7 +119,11 @@ pub async fn add_keys(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, R
         worker.map(|worker| core.replicas_gained(worker, &keys, now, effects))
     };
     let known = ctx.core.call(add).await?;
-    Ok(Value::text(if known.is_some() { "OK" } else { "not found" }))
+    Ok(Value::text(if known.is_some() {
+        "OK"
+    } else {
+        "not found"
+    }))
 }
 
 /// Data that a client has put on workers itself.
