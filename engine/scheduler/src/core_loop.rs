@@ -12,6 +12,8 @@ use scheduler_core::{
     ToClient, ToWorker, WorkerId,
 };
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
@@ -53,9 +55,25 @@ pub struct Stopped;
 #[derive(Clone)]
 pub struct CoreHandle {
     inputs: mpsc::Sender<Input>,
+    graphs_under_way: Arc<AtomicU32>,
+}
+
+/// A graph that has arrived and is not yet open: the scheduler is not idle meanwhile.
+pub struct GraphUnderWay(Arc<AtomicU32>);
+
+impl Drop for GraphUnderWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl CoreHandle {
+    /// To be held until the graph has been handed to the core or given up.
+    pub fn graph_under_way(&self) -> GraphUnderWay {
+        self.graphs_under_way.fetch_add(1, Ordering::Relaxed);
+        GraphUnderWay(Arc::clone(&self.graphs_under_way))
+    }
+
     /// Hands over one input, waiting while the core is behind.
     pub async fn send(&self, input: Input) -> Result<(), Stopped> {
         self.inputs.send(input).await.map_err(|_| Stopped)
@@ -85,6 +103,7 @@ const INPUTS_A_PASS: usize = 64;
 pub struct CoreLoop {
     core: Scheduler,
     inputs: mpsc::Receiver<Input>,
+    graphs_under_way: Arc<AtomicU32>,
     effects: Effects,
     workers: HashMap<WorkerId, Outbox<ToWorker>>,
     clients: HashMap<ClientId, Outbox<ToClient>>,
@@ -96,15 +115,21 @@ impl CoreLoop {
     pub fn new(core: Scheduler) -> (Self, CoreHandle, mpsc::UnboundedReceiver<Action>) {
         let (sender, inputs) = mpsc::channel(INPUT_QUEUE);
         let (actions, asked) = mpsc::unbounded_channel();
+        let graphs_under_way = Arc::new(AtomicU32::new(0));
+        let handle = CoreHandle {
+            inputs: sender,
+            graphs_under_way: Arc::clone(&graphs_under_way),
+        };
         let core_loop = Self {
             core,
             inputs,
+            graphs_under_way,
             effects: Effects::default(),
             workers: HashMap::new(),
             clients: HashMap::new(),
             actions,
         };
-        (core_loop, CoreHandle { inputs: sender }, asked)
+        (core_loop, handle, asked)
     }
 
     /// Runs until every handle is gone or the task is dropped.
@@ -118,6 +143,8 @@ impl CoreLoop {
                     if count == 0 {
                         return;
                     }
+                    let under_way = self.graphs_under_way.load(Ordering::Relaxed);
+                    self.core.set_graphs_under_way(under_way);
                     for input in batch.drain(..) {
                         self.handle(input, clock::now());
                     }
@@ -212,22 +239,22 @@ fn act(
     actions: &mpsc::UnboundedSender<Action>,
 ) {
     match action {
-            // Without its outbox the connection writes what is queued and closes.
-            Action::DropWorkerConnection(worker) => drop(workers.remove(&worker)),
-            Action::DropBrokenWorker { worker, why } => {
-                warn!(reason = %why, "worker broke the protocol");
-                if let Some(outbox) = workers.remove(&worker) {
-                    outbox.hangup().ring();
-                }
+        // Without its outbox the connection writes what is queued and closes.
+        Action::DropWorkerConnection(worker) => drop(workers.remove(&worker)),
+        Action::DropBrokenWorker { worker, why } => {
+            warn!(reason = %why, "worker broke the protocol");
+            if let Some(outbox) = workers.remove(&worker) {
+                outbox.hangup().ring();
             }
-            Action::DropBrokenClient { client, why } => {
-                warn!(reason = %why, "client broke the protocol");
-                if let Some(outbox) = clients.remove(&client) {
-                    outbox.hangup().ring();
-                }
+        }
+        Action::DropBrokenClient { client, why } => {
+            warn!(reason = %why, "client broke the protocol");
+            if let Some(outbox) = clients.remove(&client) {
+                outbox.hangup().ring();
             }
-            // Nobody listens any more while the program closes.
-            other => drop(actions.send(other)),
+        }
+        // Nobody listens any more while the program closes.
+        other => drop(actions.send(other)),
     }
 }
 

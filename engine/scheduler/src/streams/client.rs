@@ -2,9 +2,9 @@
 //! waits for it, because the client relies on the order of its own messages. Nobody else waits.
 
 use super::{StreamEnd, run};
-use crate::context::Context;
-use crate::core_loop::{AddClient, Input, Stopped};
 use crate::config::units::parse_timedelta;
+use crate::context::Context;
+use crate::core_loop::{AddClient, GraphUnderWay, Input, Stopped};
 use crate::graph::GraphError;
 use crate::{mismatch, outbox};
 use contract::distributed;
@@ -29,11 +29,17 @@ enum Item {
     Graph {
         keys: Vec<Key>,
         graph: JoinHandle<Result<Graph, GraphError>>,
+        under_way: GraphUnderWay,
     },
 }
 
 /// Registers the client and carries its stream until it ends. `request` holds the fields of `register-client`.
-pub async fn serve(ctx: &Arc<Context>, request: Value, reader: &mut FrameReader, writer: &mut FrameWriter) {
+pub async fn serve(
+    ctx: &Arc<Context>,
+    request: Value,
+    reader: &mut FrameReader,
+    writer: &mut FrameWriter,
+) {
     let Some(id) = request.get("client").and_then(Value::as_str) else {
         warn!("client without an id refused");
         return;
@@ -44,9 +50,7 @@ pub async fn serve(ctx: &Arc<Context>, request: Value, reader: &mut FrameReader,
         warn!(client = %id, reason = refusal, "client refused");
         let start = map! {"op" => "stream-start", "warning" => "", "error" => refusal};
         // A client that is gone already needs no refusal.
-        let _gone = writer
-            .send_value(&Value::Array(vec![start]))
-            .await;
+        let _gone = writer.send_value(&Value::Array(vec![start])).await;
         return;
     }
     let (outbox, inbox) = outbox::channel(OUTBOX_BYTES);
@@ -81,7 +85,11 @@ async fn add(
 }
 
 /// The first batch: exactly one message, before anything else.
-async fn welcome(ctx: &Context, versions: &Value, writer: &mut FrameWriter) -> Result<(), StreamEnd> {
+async fn welcome(
+    ctx: &Context,
+    versions: &Value,
+    writer: &mut FrameWriter,
+) -> Result<(), StreamEnd> {
     let workers = ctx.core.call(|core, _, _| core.worker_versions()).await?;
     let ours = ctx.versions().await;
     let start = map! {
@@ -89,9 +97,7 @@ async fn welcome(ctx: &Context, versions: &Value, writer: &mut FrameWriter) -> R
         "warning" => mismatch::warning(&ours, &workers, versions, "Client"),
         "error" => "",
     };
-    writer
-        .send_value(&Value::Array(vec![start]))
-        .await?;
+    writer.send_value(&Value::Array(vec![start])).await?;
     Ok(())
 }
 
@@ -129,7 +135,13 @@ async fn receive(
                     push(items, Item::Messages(std::mem::take(&mut messages))).await?;
                     let keys = update.keys.clone();
                     let graph = tokio::spawn(open(Arc::clone(ctx), Arc::clone(id), update));
-                    push(items, Item::Graph { keys, graph }).await?;
+                    let under_way = ctx.core.graph_under_way();
+                    let item = Item::Graph {
+                        keys,
+                        graph,
+                        under_way,
+                    };
+                    push(items, item).await?;
                 }
                 FromClient::CloseStream => closes = true,
                 other => messages.push(other),
@@ -182,21 +194,31 @@ async fn apply(
     mut waiting: mpsc::Receiver<Item>,
 ) -> Result<(), Stopped> {
     while let Some(item) = waiting.recv().await {
-        let input = match item {
-            Item::Messages(messages) => Input::ClientMessages(client, messages),
-            Item::Graph { keys, graph } => match graph.await {
-                Ok(Ok(graph)) => Input::Graph(client, Box::new(graph)),
-                Ok(Err(error)) => {
-                    Input::GraphFailed(client, keys, Box::new(error.to_task_error()))
-                }
-                Err(panicked) => {
-                    let text = format!("the scheduler failed to open this graph: {panicked}");
-                    let error = GraphError::runtime(&text).to_task_error();
-                    Input::GraphFailed(client, keys, Box::new(error))
-                }
-            },
+        let (input, _until_handed_over) = match item {
+            Item::Messages(messages) => (Input::ClientMessages(client, messages), None),
+            Item::Graph {
+                keys,
+                graph,
+                under_way,
+            } => (opened(client, keys, graph).await, Some(under_way)),
         };
         ctx.core.send(input).await?;
     }
     Ok(())
+}
+
+/// Waits for a graph and says what became of it.
+async fn opened(
+    client: ClientId,
+    keys: Vec<Key>,
+    graph: JoinHandle<Result<Graph, GraphError>>,
+) -> Input {
+    let error = match graph.await {
+        Ok(Ok(graph)) => return Input::Graph(client, Box::new(graph)),
+        Ok(Err(error)) => error,
+        Err(panicked) => GraphError::runtime(&format!(
+            "the scheduler failed to open this graph: {panicked}"
+        )),
+    };
+    Input::GraphFailed(client, keys, Box::new(error.to_task_error()))
 }

@@ -14,13 +14,19 @@ pub struct StatusFeed {
 impl StatusFeed {
     /// Tells all observers; those that are gone are forgotten.
     pub fn publish(&self, event: &Value) {
-        let mut observers = self.observers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut observers = self
+            .observers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         observers.retain(|observer| observer.send(event.clone()).is_ok());
     }
 
     pub fn subscribe(&self) -> mpsc::UnboundedReceiver<Value> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let mut observers = self.observers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut observers = self
+            .observers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         observers.push(sender);
         receiver
     }

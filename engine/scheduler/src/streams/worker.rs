@@ -16,7 +16,12 @@ use transport::{FrameReader, FrameWriter};
 const OUTBOX_BYTES: usize = 1 << 30;
 
 /// Registers the worker and carries its stream until it ends. `request` holds the fields of `register-worker`.
-pub async fn serve(ctx: &Arc<Context>, request: Value, reader: &mut FrameReader, writer: &mut FrameWriter) {
+pub async fn serve(
+    ctx: &Arc<Context>,
+    request: Value,
+    reader: &mut FrameReader,
+    writer: &mut FrameWriter,
+) {
     let registration = match registration::parse(&request).await {
         Ok(registration) => registration,
         Err(message) => return refuse(&message, writer).await,
@@ -81,7 +86,12 @@ async fn welcome(
 ) -> Result<(), StreamEnd> {
     let (interval, others) = ctx
         .core
-        .call(|core, _, _| (heartbeat_interval(core.worker_count()), core.worker_versions()))
+        .call(|core, _, _| {
+            (
+                heartbeat_interval(core.worker_count()),
+                core.worker_versions(),
+            )
+        })
         .await?;
     let ours = ctx.versions().await;
     let reply = map! {
