@@ -1,6 +1,7 @@
 //! The invariants, walked after every event where that was asked for. A violation is our bug: it panics.
 
 use crate::scheduler::{QueuePlace, Scheduler};
+use crate::story::Transition;
 use crate::task::{Flags, Phase, State, Task, TaskId};
 use crate::worker::Worker;
 
@@ -143,6 +144,15 @@ impl Scheduler {
         }
     }
 
+    /// What has happened to a task, as far as the story goes back.
+    fn told(&self, task: TaskId) -> Vec<String> {
+        let key = &self.tasks[task].key;
+        let about = self.story.iter().filter(|told| {
+            told.key == *key || told.recommendations.iter().any(|(other, _)| other == key)
+        });
+        about.map(Transition::describe).collect()
+    }
+
     fn check_books(&self, id: TaskId, task: &Task) {
         let key = &task.key;
         for holder in task.who_has.iter() {
@@ -175,8 +185,9 @@ impl Scheduler {
             && !matches!(task.phase(), Phase::Memory | Phase::Erred);
         assert!(
             !unwanted && !doomed,
-            "{key:?} should have been forgotten: {:?}",
-            task.state
+            "{key:?} should have been forgotten: {:?}, {:#?}",
+            task.state,
+            self.told(id)
         );
     }
 

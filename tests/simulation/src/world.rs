@@ -493,7 +493,15 @@ impl World {
         if self.settings.verbose {
             println!("{:>7} from {id} {message:?}", self.timeline.ms_since_start());
         }
-        self.core.client_message(id, message, self.timeline.now, &mut self.effects);
+        let now = self.timeline.now;
+        if let FromClient::UpdateData(data) = &message
+            && !self.clients.iter().any(|client| client.id == id)
+        {
+            // Scattered data is told of by a request too, which may outlive the client.
+            self.core.update_data(&data.who_has, &data.nbytes, None, now, &mut self.effects);
+            return;
+        }
+        self.core.client_message(id, message, now, &mut self.effects);
     }
 
     fn say(&mut self, client: usize, message: FromClient) {
@@ -647,8 +655,8 @@ impl World {
             return;
         }
         let Some((_, key)) = self.some_future() else { return };
-        let slot = self.chance.below(self.slots.len());
-        let place = vec![Value::Int(slot as i64)];
+        // The one worker that has every resource, so that the task can run somewhere.
+        let place = vec![Value::Int(0)];
         self.core.set_restrictions(&[(key, place)]);
     }
 
@@ -701,10 +709,8 @@ impl World {
 
     fn describe(&self) -> String {
         let mut lines = Vec::new();
-        for (key, holders) in self.core.who_has(None) {
-            let status = self.core.task_status(&key);
-            let on = self.core.processing_on(&key);
-            lines.push(format!("{key:?} {status:?} on {on:?} held by {holders:?} needs {:?}", self.core.dependencies(&key)));
+        for (key, _) in self.core.who_has(None) {
+            lines.extend(self.core.describe_task(&key));
         }
         for slot in &self.slots {
             let worker = slot.worker.as_ref().map(|worker| (worker.status, worker.describe()));

@@ -10,8 +10,10 @@ const SEEDS: u64 = 10_000;
 #[test]
 fn every_wish_is_granted_and_nothing_is_left_over_whatever_happens() {
     if let Some(seed) = number("SIMULATION_SEED") {
-        let summary = run(seed, true).unwrap();
-        println!("seed {seed}: {summary:?}");
+        match run(seed, true) {
+            Ok(summary) => println!("seed {seed}: {summary:?}"),
+            Err(failure) => panic!("{}", failure.0),
+        }
         return;
     }
     let seeds = number("SIMULATION_FROM").unwrap_or(0) + number("SIMULATION_SEEDS").unwrap_or(SEEDS);

@@ -202,7 +202,7 @@ impl Scheduler {
         let identity = self.worker_identity(worker, true);
         self.stimulus = retirement.stimulus_id.clone();
         if retirement.stuck {
-            self.tell_status(worker, retirement.previous, &retirement.stimulus_id, fx);
+            self.resume(worker, retirement, fx);
             self.log(
                 LogLevel::Warning,
                 "worker cannot be retired: nobody can take its data",
@@ -226,6 +226,18 @@ impl Scheduler {
             );
         }
         self.report_retirement(worker, address, !retirement.stuck, identity, fx);
+    }
+
+    /// The worker goes on as before, unless it has announced something else meanwhile.
+    fn resume(&self, worker: WorkerId, retirement: &Retirement, fx: &mut Effects) {
+        if self.workers.at(worker).status != WorkerStatus::ClosingGracefully {
+            return;
+        }
+        let status = match retirement.previous {
+            WorkerStatus::Init => WorkerStatus::Running,
+            previous => previous,
+        };
+        self.tell_status(worker, status, &retirement.stimulus_id, fx);
     }
 
     fn report_retirement(

@@ -208,6 +208,26 @@ impl Scheduler {
             .map_or(Value::Nil, |rare| rare.metadata.clone())
     }
 
+    /// One line about a task, for people looking for faults.
+    pub fn describe_task(&self, key: &Key) -> Option<String> {
+        let own = &self.tasks[self.tasks.find(key)?];
+        let rare = own.rare.as_ref();
+        let names = |workers: &[Arc<str>]| workers.join(" ");
+        let addresses = rare.map(|rare| names(&rare.worker_restrictions));
+        Some(format!(
+            "{key:?} {:?} priority {:?} needs {:?} for {} waiting, wanted by {:?}, held by {:?}, restricted to {:?} {:?} {:?}",
+            own.state,
+            own.priority,
+            self.dependencies(key),
+            own.waiters,
+            own.who_wants.iter().collect::<Vec<_>>(),
+            self.holders(key),
+            addresses,
+            rare.map(|rare| &rare.host_restrictions),
+            own.resources(),
+        ))
+    }
+
     /// `[key, start, finish, recommendations, stimulus, time]` of kept transitions about any of these keys or stimuli.
     pub fn story(&self, keys: &[Key], stimuli: &[Text]) -> Value {
         self.story

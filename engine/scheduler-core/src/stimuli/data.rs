@@ -4,7 +4,7 @@ use crate::effects::{Effects, ToClient};
 use crate::ids::{ClientId, Time, WorkerId};
 use crate::replicas::TaskList;
 use crate::scheduler::Scheduler;
-use crate::task::{Phase, State, TaskId};
+use crate::task::{Flags, Phase, State, TaskId};
 use protocol::{Key, Text, Value};
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -65,6 +65,7 @@ impl Scheduler {
         }
         if self.tasks[task].phase() != Phase::Memory {
             self.set_state(task, State::Memory);
+            self.tasks[task].flags.set(Flags::ACTOR, false);
         }
         self.recommend_ready(ready);
         let workers: Arc<[Arc<str>]> = self

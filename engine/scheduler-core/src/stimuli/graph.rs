@@ -81,6 +81,7 @@ impl Scheduler {
         self.mark_actors(&graph, &wanted);
         self.recommend_wanted(&wanted);
         self.recommend_failed(&taken);
+        self.forget_orphans(&taken);
         self.settle(fx);
         self.report_touched(client, &taken, fx);
         self.tell_of_graph(client, &graph, &taken, fx);
@@ -356,6 +357,16 @@ impl Scheduler {
             if let Some(blame) = blame {
                 self.tasks[*task].rare_mut().blame = Some(blame);
                 self.recommend(*task, Phase::Erred);
+            }
+        }
+    }
+
+    /// Inputs of a task that kept its old ones, or of nothing: nobody will ever ask for them.
+    fn forget_orphans(&mut self, taken: &Taken) {
+        for (task, _) in &taken.touched {
+            let own = &self.tasks[*task];
+            if own.dependents.is_empty() && own.who_wants.is_empty() {
+                self.recommend(*task, Phase::Forgotten);
             }
         }
     }

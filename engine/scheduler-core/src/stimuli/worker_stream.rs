@@ -196,10 +196,13 @@ impl Scheduler {
             return;
         }
         self.remove_replica(task, worker);
-        if self.tasks[task].who_has.is_empty() {
+        if self.workers.at_mut(worker).actors.remove(task) {
+            // Others have no more than a way to reach it.
+            self.settle_one(task, Phase::Erred, fx);
+        } else if self.tasks[task].who_has.is_empty() {
             self.settle_one(task, Phase::Released, fx);
-            self.fill_slots(fx);
         }
+        self.fill_slots(fx);
     }
 
     /// The worker has these keys too. What nobody has use for is to be removed again.
