@@ -20,6 +20,7 @@ use contract::http as paths;
 use std::sync::Arc;
 use ticks::Ticks;
 
+use connections::Bounds;
 pub use connections::{BoundListener, bind};
 
 /// What every answer may look at.
@@ -37,7 +38,7 @@ pub async fn serve(ctx: Arc<Context>, listener: BoundListener) {
     };
     let ticking = ticks::run(Arc::clone(&ctx), Arc::clone(&shown.ticks));
     tokio::select! {
-        () = connections::serve(listener, router(shown)) => {}
+        () = connections::serve(listener, router(shown), Bounds::default()) => {}
         () = ticking => {}
     }
 }
@@ -59,19 +60,24 @@ fn router(shown: Shown) -> Router {
         .route(paths::ADAPTIVE_TARGET, get(api::adaptive_target))
         .route(paths::CHECK_IDLE, get(api::check_idle))
         .route(paths::STATUS, get(api::status));
+    let to_page = format!("{prefix}{}", paths::STATUS_PAGE);
+    let redirect = move || std::future::ready(Redirect::temporary(&to_page));
     if status_page {
-        let to_page = format!("{prefix}{}", paths::STATUS_PAGE);
-        let redirect = move || std::future::ready(Redirect::temporary(&to_page));
         router = router
             .route(paths::STATUS_PAGE, get(page::status))
             .route("/", get(redirect.clone()))
-            .route("/info/main/workers.html", get(redirect));
+            .route("/info/main/workers.html", get(redirect.clone()));
     }
     let router = router.with_state(shown);
     if prefix.is_empty() {
-        router
+        return router;
+    }
+    let outside = Router::new().nest(&prefix, router);
+    if status_page {
+        // A nested "/" is the prefix alone, without the slash that people type.
+        outside.route(&format!("{prefix}/"), get(redirect))
     } else {
-        Router::new().nest(&prefix, router)
+        outside
     }
 }
 

@@ -1,6 +1,6 @@
 //! Sockets of the HTTP server: binding, accepting, and the bounds on what one visitor and all together may cost.
 //!
-//! Invariant: at most [`VISITORS`] connections are open; one that sends no request in time, or stays for too long, is
+//! Invariant: no more connections are open than [`Bounds`] allows; one that sends no request in time, or stays for too long, is
 //! closed.
 
 use crate::config::HttpConfig;
@@ -20,14 +20,30 @@ use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 use transport::TlsAcceptor;
 
-/// Connections open at a time; more have to wait until one closes.
-const VISITORS: usize = 256;
-/// How long a visitor may take to send a request's head, and a TLS handshake before it.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long one connection is kept, however busy it is.
-const LONGEST_VISIT: Duration = Duration::from_secs(600);
-/// How long an answer under way may take to leave after that.
-const GOODBYE: Duration = Duration::from_secs(10);
+/// What visitors may cost.
+#[derive(Clone, Copy)]
+pub struct Bounds {
+    /// Connections open at a time; more have to wait until one closes.
+    visitors: usize,
+    /// How long a visitor may take to send a request's head, and a TLS handshake before it.
+    head_timeout: Duration,
+    /// How long one connection is kept, however busy it is.
+    longest_visit: Duration,
+    /// How long an answer under way may take to leave after that.
+    goodbye: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            visitors: 256,
+            head_timeout: Duration::from_secs(15),
+            longest_visit: Duration::from_secs(600),
+            goodbye: Duration::from_secs(10),
+        }
+    }
+}
+
 /// How long to wait before accepting again when that failed, for instance for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -88,8 +104,8 @@ async fn bind_one(binding: &DashboardBinding) -> anyhow::Result<TcpListener> {
 }
 
 /// Accepts and answers until it is dropped; open connections then end by themselves.
-pub async fn serve(listener: BoundListener, router: Router) {
-    let visitors = Arc::new(Semaphore::new(VISITORS));
+pub async fn serve(listener: BoundListener, router: Router, bounds: Bounds) {
+    let visitors = Arc::new(Semaphore::new(bounds.visitors));
     loop {
         let Ok(visitor) = Arc::clone(&visitors).acquire_owned().await else {
             return;
@@ -99,7 +115,7 @@ pub async fn serve(listener: BoundListener, router: Router) {
                 let (tls, router) = (listener.tls.clone(), router.clone());
                 tokio::spawn(async move {
                     let _visitor = visitor;
-                    visit(stream, tls, router).await;
+                    visit(stream, tls, router, bounds).await;
                 });
             }
             Err(error) => {
@@ -110,30 +126,34 @@ pub async fn serve(listener: BoundListener, router: Router) {
     }
 }
 
-async fn visit(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router) {
+async fn visit(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router, bounds: Bounds) {
     // Answers are small and complete; waiting for more to send only delays them.
     let _unsupported = stream.set_nodelay(true);
     let Some(acceptor) = tls else {
-        return answer(stream, router).await;
+        return answer(stream, router, bounds).await;
     };
-    match tokio::time::timeout(HEAD_TIMEOUT, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => answer(stream, router).await,
+    match tokio::time::timeout(bounds.head_timeout, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => answer(stream, router, bounds).await,
         Ok(Err(error)) => debug!(error = %error, "TLS handshake of an HTTP visitor failed"),
         Err(_) => debug!("TLS handshake of an HTTP visitor took too long"),
     }
 }
 
-async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
+async fn answer(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    bounds: Bounds,
+) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(bounds.head_timeout)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut connection = pin!(connection);
-    let ended = match tokio::time::timeout(LONGEST_VISIT, connection.as_mut()).await {
+    let ended = match tokio::time::timeout(bounds.longest_visit, connection.as_mut()).await {
         Ok(ended) => ended,
         Err(_) => {
             connection.as_mut().graceful_shutdown();
-            tokio::time::timeout(GOODBYE, connection)
+            tokio::time::timeout(bounds.goodbye, connection)
                 .await
                 .unwrap_or(Ok(()))
         }
@@ -142,3 +162,6 @@ async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, ro
         debug!(error = %error, "HTTP connection dropped");
     }
 }
+
+#[cfg(test)]
+mod tests;
