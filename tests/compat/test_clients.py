@@ -106,7 +106,7 @@ def test_killed_client_in_the_middle_of_work(cluster, client, tmp_path):
         child.kill()
         child.wait()
     gate.touch()
-    eventually(lambda: client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)) == 0)
+    eventually(lambda: client.who_has() == {})
     assert client.submit(tasks.increment, 1).result() == 2
 
 

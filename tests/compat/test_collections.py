@@ -78,7 +78,7 @@ def test_persisted_results_go_with_their_collection(client):
     array = (da.ones(100, chunks=10) + 7).persist()
     wait(array)
     del array
-    eventually(lambda: client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)) == 0)
+    eventually(lambda: client.who_has() == {})
 
 
 def test_get_of_a_graph(client):

@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 
 import distributed
+import distributed.versions
 import pytest
 from distributed import Client
+
+import wire
+from differences import differs
+from eventually import eventually
 
 
 def test_client_connects_and_names_its_scheduler(cluster):
@@ -119,6 +124,47 @@ def test_repeated_connections_leave_nothing(cluster):
     for _ in range(10):
         with cluster.client(set_as_default=False) as client:
             assert client.submit(len, "abc").result() == 3
-    with cluster.client(set_as_default=False) as client:
-        clients = client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.clients))
-        assert sorted(clients) == sorted(["fire-and-forget", client.id])
+    # The scheduler's own "fire-and-forget" is one too.
+    eventually(lambda: cluster.http("/json/counts.json").json()["clients"] == 1)
+
+
+def greet(cluster, package_versions):
+    """What the scheduler says to a client that claims to have these packages."""
+    packages = {**distributed.versions.get_versions()["packages"], **package_versions}
+    with wire.connect_and_greet(cluster.host_and_port) as connection:
+        versions = {"host": {}, "packages": packages}
+        message = {"op": "register-client", "client": "other-versions", "versions": versions, "reply": False}
+        connection.sendall(wire.frames_of(message))
+        (start,) = wire.read_message(connection)
+    assert start["op"] == "stream-start"
+    return start
+
+
+def test_same_versions_need_no_warning(cluster):
+    assert greet(cluster, {})["warning"] == ""
+
+
+def test_other_versions_are_a_warning_that_names_them(cluster):
+    start = greet(cluster, {"msgpack": "0.0.1", "cloudpickle": None})
+    assert "Mismatched versions found" in start["warning"]
+    assert "msgpack" in start["warning"]
+    assert "0.0.1" in start["warning"]
+    assert start.get("error", "") == ""
+
+
+@differs("stock", why="it has no range and tries its luck")
+def test_release_out_of_range_is_refused_by_both_versions(cluster):
+    start = greet(cluster, {"distributed": "2024.1.0"})
+    assert "2024.1.0" in start["error"]
+    assert "2025.12.0" in start["error"]
+
+
+@differs("stock", why="it has no range and tries its luck")
+def test_worker_out_of_range_is_refused(cluster):
+    packages = {**distributed.versions.get_versions()["packages"], "distributed": "2024.1.0"}
+    with wire.connect_and_greet(cluster.host_and_port) as connection:
+        message = wire.registration(versions={"host": {}, "packages": packages})
+        connection.sendall(wire.frames_of(message))
+        reply = wire.read_message(connection)
+    assert reply["status"] == "error"
+    assert "2024.1.0" in reply["message"]

@@ -105,7 +105,7 @@ def test_failures_do_not_hold_memory(client):
     future.release()
     from eventually import eventually
 
-    eventually(lambda: client.run_on_scheduler(lambda dask_scheduler: "dropped-failure" not in dask_scheduler.tasks))
+    eventually(lambda: "dropped-failure" not in client.who_has())
 
 
 def test_base_exceptions(client):

@@ -26,17 +26,33 @@ def refuse(message):
 
 
 class EndsWhoLoadsIt:
-    """Unpickling it ends the process."""
+    """Unpickling it ends the process, unless that is the one that pickled it."""
 
     def __reduce__(self):
-        return os._exit, (7,)
+        return end_elsewhere, (os.getpid(),)
+
+    def __dask_tokenize__(self):
+        return "ends who loads it"
+
+
+def end_elsewhere(home):
+    if os.getpid() != home:
+        os._exit(7)
 
 
 class HangsWhoLoadsIt:
-    """Unpickling it takes long."""
+    """Unpickling it takes long elsewhere."""
 
     def __reduce__(self):
-        return time.sleep, (20,)
+        return sleep_elsewhere, (os.getpid(),)
+
+    def __dask_tokenize__(self):
+        return "hangs who loads it"
+
+
+def sleep_elsewhere(home):
+    if os.getpid() != home:
+        time.sleep(20)
 
 
 def test_unreadable_graph_is_an_error_of_its_futures(client):

@@ -160,7 +160,7 @@ def test_error_of_a_released_task_can_be_computed_again(client, tmp_path):
     assert future.status == "error"
     del future
     gc.collect()
-    eventually(lambda: client.run_on_scheduler(lambda dask_scheduler: "second-chance" not in dask_scheduler.tasks))
+    eventually(lambda: "second-chance" not in client.who_has())
     assert client.submit(tasks.fail_until, path, 1, key="second-chance").result() == 2
 
 
@@ -171,4 +171,4 @@ def test_releasing_waiting_tasks_lets_others_run(client, gate):
     gc.collect()
     open(gate, "w").close()
     assert client.submit(tasks.increment, 1).result() == 2
-    eventually(lambda: client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)) <= 1)
+    eventually(lambda: len(client.who_has()) <= 1)

@@ -95,7 +95,7 @@ def test_fire_and_forget_runs_without_its_future(client, tmp_path):
     del future
     gc.collect()
     eventually(path.exists)
-    eventually(lambda: client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)) == 0)
+    eventually(lambda: client.who_has() == {})
 
 
 def test_fire_and_forget_of_a_graph_survives_its_client(cluster, tmp_path):
@@ -112,4 +112,4 @@ def test_failed_fire_and_forget_is_forgotten(client):
     wait(future)
     del future
     gc.collect()
-    eventually(lambda: client.run_on_scheduler(lambda dask_scheduler: "forgotten-failure" not in dask_scheduler.tasks))
+    eventually(lambda: "forgotten-failure" not in client.who_has())

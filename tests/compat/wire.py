@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 
 import msgpack
 
@@ -59,3 +60,34 @@ def call(connection: socket.socket, **message):
     """One request, one reply."""
     connection.sendall(frames_of(message))
     return read_message(connection)
+
+
+METRICS = {
+    "task_counts": {},
+    "bandwidth": {"total": 100_000_000, "workers": {}, "types": {}},
+    "digests_total_since_heartbeat": {},
+    "managed_bytes": 0,
+    "spilled_bytes": {"memory": 0, "disk": 0},
+    "transfer": {
+        **{"incoming_bytes": 0, "incoming_count": 0, "incoming_count_total": 0},
+        **{"outgoing_bytes": 0, "outgoing_count": 0, "outgoing_count_total": 0},
+    },
+    "event_loop_interval": 0.02,
+    "cpu": 0.0,
+    "memory": 100_000_000,
+    "time": 0.0,
+    "host_net_io": {"read_bps": 0.0, "write_bps": 0.0},
+    "host_disk_io": {"read_bps": 0.0, "write_bps": 0.0},
+    "num_fds": 10,
+}
+
+
+def registration(**changes) -> dict:
+    """What a worker says first, with the given fields changed."""
+    return {
+        **{"op": "register-worker", "reply": False, "address": "tcp://127.0.0.1:1", "status": "init", "nthreads": 1},
+        **{"name": "broken", "now": time.time(), "resources": {}, "memory_limit": None, "local_directory": "/tmp"},
+        **{"services": {}, "nanny": None, "pid": 1, "versions": {}, "metrics": METRICS, "extra": {}},
+        **{"stimulus_id": "broken", "server_id": "broken"},
+        **changes,
+    }
