@@ -4,14 +4,16 @@
 //! Invariants: memory grows with bytes received, never with a declared length; small frames of a message share one
 //! buffer, a big frame has its own and is moved at most once more while it grows.
 
+use std::ops::RangeInclusive;
+
 use bytes::buf::Limit;
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// Frames from this size on travel and stay in a buffer of their own.
 pub const BIG_FRAME_BYTES: usize = 64 * 1024;
 
-/// How much is read from the stream at once while nothing bigger is expected.
-const READ_BYTES: usize = 64 * 1024;
+/// How much is read from the stream at once: little for a connection that is mostly idle, more once it is not.
+const READ_BYTES: RangeInclusive<usize> = 8 * 1024..=128 * 1024;
 
 /// The most a big frame's buffer grows ahead of what has been received, as a factor of that.
 const GROWTH: usize = 4;
@@ -76,6 +78,8 @@ pub struct FrameDecoder {
     limits: Limits,
     /// Bytes received and not yet part of a frame.
     received: BytesMut,
+    /// Within [`READ_BYTES`].
+    read_bytes: usize,
     stage: Stage,
 }
 
@@ -100,6 +104,7 @@ impl FrameDecoder {
         Self {
             limits,
             received: BytesMut::new(),
+            read_bytes: *READ_BYTES.start(),
             stage: Stage::Prelude,
         }
     }
@@ -117,13 +122,16 @@ impl FrameDecoder {
             let missing = body.lengths[body.frames.len()] - big.len() as u64;
             let missing = usize::try_from(missing).unwrap_or(usize::MAX);
             if big.capacity() == big.len() {
-                big.reserve(missing.min(big.len().saturating_mul(GROWTH - 1).max(READ_BYTES)));
+                big.reserve(missing.min(big.len().saturating_mul(GROWTH - 1).max(BIG_FRAME_BYTES)));
             }
             let room = big.capacity() - big.len();
             return big.limit(room.min(missing));
         }
-        if self.received.capacity() - self.received.len() < READ_BYTES / 8 {
-            self.received.reserve(READ_BYTES);
+        if self.received.capacity() - self.received.len() < self.read_bytes / 8 {
+            if !self.received.is_empty() {
+                self.read_bytes = (self.read_bytes * 2).min(*READ_BYTES.end());
+            }
+            self.received.reserve(self.read_bytes);
         }
         let room = self.received.capacity() - self.received.len();
         (&mut self.received).limit(room)
@@ -232,7 +240,7 @@ impl FrameDecoder {
                 let frame = self.received.split_to(len as usize);
                 body.frames.push(frame.freeze());
             } else {
-                let mut big = BytesMut::with_capacity(self.received.len().max(READ_BYTES));
+                let mut big = BytesMut::with_capacity(self.received.len().max(BIG_FRAME_BYTES));
                 big.extend_from_slice(&self.received);
                 self.received.clear();
                 body.big = Some(big);

@@ -11,7 +11,7 @@ use crate::payload::Payload;
 use crate::text::Text;
 
 /// Deeper messages are refused, as Python's msgpack does.
-pub const MAX_DEPTH: usize = 512;
+pub const MAX_DEPTH: usize = 1024;
 
 /// Any value of a Dask message.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -102,7 +102,8 @@ impl Connector {
     }
 
     async fn retry(&self, target: &Address, last: &mut String) -> Result<Connection, ConnectError> {
-        for attempt in 0.. {
+        let mut attempt = 0;
+        loop {
             // A first short attempt spreads out peers that all connect to a busy listener at once.
             let cap = if attempt == 0 {
                 self.connect_timeout / 5
@@ -118,15 +119,19 @@ impl Connector {
             let pause = backoff(attempt);
             debug!(address = %target, elapsed_ms = pause.as_millis() as u64, error = %last, "connect failed, pausing");
             tokio::time::sleep(pause).await;
+            attempt += 1;
         }
-        unreachable!("the loop has no end")
     }
 
     async fn connect_once(&self, target: &Address) -> Result<Connection, ConnectError> {
         let address = target.to_string();
-        if target.scheme == Scheme::Tcp {
-            self.security.allow_plain(&address)?;
-        }
+        let tls = match target.scheme {
+            Scheme::Tcp => {
+                self.security.allow_plain(&address)?;
+                None
+            }
+            Scheme::Tls => Some(TlsConnector::from(self.security.client(&address)?)),
+        };
         let stream = self.connect_any(target, &address).await?;
         let here = |source| ConnectError::Connect {
             address: address.clone(),
@@ -139,14 +144,12 @@ impl Connector {
             address: address.clone(),
             source,
         };
-        let halves = match target.scheme {
-            Scheme::Tcp => split_plain(stream),
-            Scheme::Tls => {
-                let connector = TlsConnector::from(self.security.client(&address)?);
-                let stream = connector.connect(self.server_name(target), stream).await;
-                split_encrypted(TlsStream::Client(
-                    stream.map_err(|error| establish(EstablishError::Tls(error)))?,
-                ))
+        let halves = match tls {
+            None => split_plain(stream),
+            Some(tls) => {
+                let encrypted = tls.connect(self.server_name(target), stream).await;
+                let encrypted = encrypted.map_err(|error| establish(EstablishError::Tls(error)))?;
+                split_encrypted(TlsStream::Client(encrypted))
             }
         };
         Connection::establish(

@@ -120,6 +120,12 @@ impl Security {
         })
     }
 
+    /// Refuses plain connections from now on.
+    pub fn requiring_encryption(mut self) -> Self {
+        self.require_encryption = true;
+        self
+    }
+
     pub fn has_tls(&self) -> bool {
         self.tls.is_some()
     }
@@ -154,7 +160,10 @@ pub fn https_acceptor(certificate: &str, key: &str) -> Result<TlsAcceptor, Secur
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(certificates("tls certificate", certificate)?, private_key(key)?)?;
+        .with_single_cert(
+            certificates("tls certificate", certificate)?,
+            private_key(key)?,
+        )?;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 

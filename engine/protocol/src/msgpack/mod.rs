@@ -8,8 +8,8 @@ mod write;
 
 pub use read::{Kind, Reader};
 pub use write::{
-    write_array_len, write_bin, write_bin_len, write_bool, write_f64, write_i64, write_map_len, write_nil,
-    write_str, write_str_bytes, write_u64,
+    write_array_len, write_bin, write_bin_len, write_bool, write_f64, write_i64, write_map_len,
+    write_nil, write_str, write_str_bytes, write_u64,
 };
 
 /// Encodes a static string of at most 31 bytes at compile time: `snippet!("op")` is `&[0xa2, b'o', b'p']`.

@@ -1,0 +1,164 @@
+//! The frame layer: any first read, any pieces, any lengths; and what it refuses.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failed step is the failure of its test"
+)]
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use protocol::frames::{BIG_FRAME_BYTES, encode};
+use protocol::{FrameDecoder, FrameError, Frames, Limits};
+
+/// A message whose first read covers `joined` frames.
+fn stream(frames: &[Vec<u8>], joined: usize) -> Vec<u8> {
+    let first_read = 8 * (1 + frames.len()) + frames[..joined].iter().map(Vec::len).sum::<usize>();
+    let lengths = frames.iter().map(Vec::len);
+    let words = [first_read, frames.len()].into_iter().chain(lengths);
+    let mut stream: Vec<u8> = words.flat_map(|word| (word as u64).to_le_bytes()).collect();
+    stream.extend(frames.iter().flatten());
+    stream
+}
+
+fn decode_in_steps(stream: &[u8], step: usize) -> Result<Vec<Frames>, FrameError> {
+    let mut decoder = FrameDecoder::new(Limits::default());
+    let mut messages = Vec::new();
+    for piece in stream.chunks(step) {
+        decoder.feed(piece);
+        while let Some(message) = decoder.next_message()? {
+            messages.push(message);
+        }
+    }
+    assert!(decoder.is_between_messages());
+    Ok(messages)
+}
+
+fn words(words: &[u64]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+fn refusal(limits: Limits, stream: &[u8]) -> FrameError {
+    let mut decoder = FrameDecoder::new(limits);
+    decoder.feed(stream);
+    decoder.next_message().unwrap_err()
+}
+
+#[test]
+fn first_read_may_end_behind_any_frame() {
+    let frames = [
+        vec![1; 10],
+        vec![],
+        vec![],
+        vec![2; 100_000],
+        vec![],
+        vec![3; 5],
+        vec![],
+    ];
+    let expected = Frames(frames.iter().cloned().map(Bytes::from).collect());
+    for joined in 0..=frames.len() {
+        for step in [1, 13, 4096, 1 << 20] {
+            let messages = decode_in_steps(&stream(&frames, joined).repeat(2), step).unwrap();
+            assert_eq!(
+                messages,
+                [expected.clone(), expected.clone()],
+                "{joined} joined, steps of {step}"
+            );
+        }
+    }
+}
+
+#[test]
+fn first_read_inside_a_frame_or_behind_the_last_is_refused() {
+    for first_read in [0, 8, 16 + 1, 16 + 9, 16 + 11, u64::MAX] {
+        let error = refusal(Limits::default(), &words(&[first_read, 1, 10]));
+        assert_eq!(
+            error,
+            FrameError::Boundary {
+                declared: first_read
+            }
+        );
+    }
+}
+
+#[test]
+fn message_without_frames_is_refused() {
+    assert_eq!(
+        refusal(Limits::default(), &words(&[8, 0])),
+        FrameError::NoFrame
+    );
+}
+
+#[test]
+fn limits_take_effect_before_the_body_arrives() {
+    let many = refusal(
+        Limits {
+            max_frames: 3,
+            ..Limits::default()
+        },
+        &words(&[40, 4]),
+    );
+    assert_eq!(
+        many,
+        FrameError::TooManyFrames {
+            frames: 4,
+            limit: 3
+        }
+    );
+    let long = refusal(Limits::HANDSHAKE, &words(&[16, 1, 70_000]));
+    assert_eq!(
+        long,
+        FrameError::TooLong {
+            bytes: 70_000,
+            limit: 65_536
+        }
+    );
+    let overflowing = refusal(Limits::HANDSHAKE, &words(&[24, 2, u64::MAX, u64::MAX]));
+    assert!(matches!(overflowing, FrameError::TooLong { .. }));
+}
+
+#[test]
+fn limits_change_between_messages() {
+    let mut decoder = FrameDecoder::new(Limits::HANDSHAKE);
+    decoder.feed(&stream(&[vec![1; 100]], 1));
+    assert!(decoder.next_message().unwrap().is_some());
+    decoder.set_limits(Limits::default());
+    decoder.feed(&stream(&[vec![1; 100_000]], 1));
+    assert!(decoder.next_message().unwrap().is_some());
+}
+
+#[test]
+fn big_frames_are_handed_on_without_a_copy() {
+    let big = Bytes::from(vec![1; BIG_FRAME_BYTES]);
+    let pieces = encode(&[
+        Bytes::from_static(b"head"),
+        big.clone(),
+        Bytes::from_static(b"tail"),
+    ]);
+    assert_eq!(pieces[1].as_ptr(), big.as_ptr());
+    assert_eq!(pieces.len(), 3);
+}
+
+#[test]
+fn half_a_message_is_no_end() {
+    let whole = stream(&[vec![1; 10]], 1);
+    for len in 1..whole.len() {
+        let mut decoder = FrameDecoder::new(Limits::default());
+        decoder.feed(&whole[..len]);
+        assert_eq!(decoder.next_message(), Ok(None));
+        assert!(!decoder.is_between_messages(), "after {len} bytes");
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_encoded_is_decoded(
+        sizes in proptest::collection::vec(
+            prop_oneof![4 => 0..100_usize, 1 => 60_000..70_000_usize, 1 => 0..300_000_usize], 1..8),
+        step in prop_oneof![1..100_usize, 1000..100_000_usize],
+    ) {
+        let fill = |(index, size): (usize, &usize)| Bytes::from(vec![index as u8; *size]);
+        let frames: Vec<Bytes> = sizes.iter().enumerate().map(fill).collect();
+        let stream = encode(&frames).concat();
+        prop_assert_eq!(decode_in_steps(&stream, step).unwrap(), vec![Frames(frames)]);
+    }
+}
