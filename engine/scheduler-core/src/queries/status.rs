@@ -44,7 +44,11 @@ impl Scheduler {
     /// Some of the tasks that failed, at most `limit`. Walks tasks only while there are failed ones.
     pub fn failed_tasks(&self, limit: usize) -> Vec<FailedTask> {
         let erred = Phase::Erred.index();
-        if !self.groups.prefixes().any(|(_, prefix)| prefix.states[erred] > 0) {
+        if !self
+            .groups
+            .prefixes()
+            .any(|(_, prefix)| prefix.states[erred] > 0)
+        {
             return Vec::new();
         }
         let failed = self.tasks.iter().filter_map(|(_, task)| {
