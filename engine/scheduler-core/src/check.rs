@@ -116,7 +116,7 @@ impl Scheduler {
                     "{key:?} is not in the queue"
                 );
                 assert_eq!(missing, 0, "queued {key:?} misses inputs");
-                assert!(!task.is_unneeded(), "nobody needs queued {key:?}");
+                assert!(!task.is_unneeded(), "nobody needs queued {key:?}: {:#?}", self.told(id));
             }
             State::NoWorker { order } => {
                 assert_eq!(
@@ -138,7 +138,7 @@ impl Scheduler {
                 );
                 assert_eq!(missing, 0, "processing {key:?} misses inputs");
             }
-            State::Memory => assert!(!task.is_unneeded(), "nobody needs {key:?} in memory"),
+            State::Memory => assert!(!task.is_unneeded(), "nobody needs {key:?} in memory: {:#?}", self.told(id)),
             State::Erred => assert!(task.blame().is_some(), "{key:?} erred without blame"),
             State::Forgotten => {}
         }

@@ -2,10 +2,11 @@
 //!
 //! Restrictions are kept as addresses and hosts, resolved when a worker is looked for: it may join later.
 
-use crate::ids::WorkerId;
+use crate::effects::Effects;
+use crate::ids::{Time, WorkerId};
 use crate::placement::Candidates;
 use crate::scheduler::Scheduler;
-use crate::task::TaskId;
+use crate::task::{Phase, TaskId};
 use protocol::{Key, Value};
 use std::sync::Arc;
 
@@ -94,12 +95,11 @@ impl Scheduler {
         }
     }
 
-    /// Sets or, with empty `places`, lifts where tasks may run.
-    pub fn set_restrictions(&mut self, restrictions: &[(Key, Vec<Value>)]) {
+    /// Sets or, with empty `places`, lifts where tasks may run. Those that wait for a worker are looked at again.
+    pub fn set_restrictions(&mut self, restrictions: &[(Key, Vec<Value>)], now: Time, fx: &mut Effects) {
+        self.begin_named(now, "set-restrictions");
         for (key, places) in restrictions {
-            let Some(task) = self.tasks.find(key) else {
-                continue;
-            };
+            let Some(task) = self.tasks.find(key) else { continue };
             let addresses = places
                 .iter()
                 .filter_map(|place| match self.place_named(place) {
@@ -108,6 +108,20 @@ impl Scheduler {
                 })
                 .collect();
             self.tasks[task].rare_mut().worker_restrictions = addresses;
+            match self.tasks[task].phase() {
+                Phase::NoWorker => self.recommend(task, Phase::Processing),
+                // What is restricted must not wait for just any worker.
+                Phase::Queued => self.recommend(task, Phase::Waiting),
+                Phase::Released
+                | Phase::Waiting
+                | Phase::Processing
+                | Phase::Memory
+                | Phase::Erred
+                | Phase::Forgotten => {}
+            }
         }
+        self.settle(fx);
+        self.fill_slots(fx);
+        self.end();
     }
 }

@@ -51,6 +51,8 @@ pub(crate) struct Worker {
     pub rank: u32,
     /// No longer registered; kept only until its tasks have left it.
     pub removed: bool,
+    /// What it has been told to be again after a retirement that failed, until it says so itself.
+    pub resuming: Option<WorkerStatus>,
     /// When its nanny was last asked to restart it for its silence.
     pub restart_asked: Option<Time>,
 }

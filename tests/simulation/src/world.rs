@@ -169,7 +169,9 @@ impl World {
             let after = self.chance.between(100, self.settings.trouble_ends_ms);
             self.add(after, Event::Trouble);
         }
-        self.add(self.settings.trouble_ends_ms + 1, Event::Recover);
+        for after in [1, 5000, 20_000] {
+            self.add(self.settings.trouble_ends_ms + after, Event::Recover);
+        }
     }
 
     fn connect_client(&mut self) {
@@ -657,7 +659,7 @@ impl World {
         let Some((_, key)) = self.some_future() else { return };
         // The one worker that has every resource, so that the task can run somewhere.
         let place = vec![Value::Int(0)];
-        self.core.set_restrictions(&[(key, place)]);
+        self.core.set_restrictions(&[(key, place)], self.timeline.now, &mut self.effects);
     }
 
     /// A wanted key that is neither there nor failed, nor was its client told that it is gone.
@@ -671,8 +673,9 @@ impl World {
                     Some(_) => *future == Future::Cancelled,
                     None => matches!(future, Future::Cancelled | Future::Lost),
                 };
-                // A cancelled key may live on for others.
-                if !granted && *future != Future::Cancelled {
+                // What is cancelled or lost may live on for others.
+                let given_up = matches!(future, Future::Cancelled | Future::Lost) && !self.core.wants(client.id, key);
+                if !granted && !given_up && *future != Future::Cancelled {
                     return Some(format!("{key:?} is {status:?} but the client sees {future:?}"));
                 }
             }

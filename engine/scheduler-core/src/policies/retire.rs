@@ -68,7 +68,8 @@ impl Scheduler {
                 running.after.remove |= after.remove;
                 continue;
             }
-            let previous = self.workers.at(worker).status;
+            let own = self.workers.at_mut(worker);
+            let previous = own.resuming.take().unwrap_or(own.status);
             self.stimulus = stimulus_id.clone();
             self.change_status(worker, WorkerStatus::ClosingGracefully, fx);
             self.tell_status(worker, WorkerStatus::ClosingGracefully, &stimulus_id, fx);
@@ -229,7 +230,7 @@ impl Scheduler {
     }
 
     /// The worker goes on as before, unless it has announced something else meanwhile.
-    fn resume(&self, worker: WorkerId, retirement: &Retirement, fx: &mut Effects) {
+    fn resume(&mut self, worker: WorkerId, retirement: &Retirement, fx: &mut Effects) {
         if self.workers.at(worker).status != WorkerStatus::ClosingGracefully {
             return;
         }
@@ -237,6 +238,7 @@ impl Scheduler {
             WorkerStatus::Init => WorkerStatus::Running,
             previous => previous,
         };
+        self.workers.at_mut(worker).resuming = Some(status);
         self.tell_status(worker, status, &retirement.stimulus_id, fx);
     }
 

@@ -2,7 +2,7 @@
 
 use crate::error::TaskError;
 use crate::graph::RunSpec;
-use crate::ids::WorkerId;
+use crate::ids::{ClientId, WorkerId};
 use crate::scheduler::Scheduler;
 use crate::task::{Phase, TaskId, UNKNOWN_SIZE};
 use protocol::{Key, Text, Value};
@@ -136,6 +136,11 @@ impl Scheduler {
         self.tasks
             .find(key)
             .map(|task| self.tasks[task].phase().name())
+    }
+
+    /// Whether a client wants a key.
+    pub fn wants(&self, client: ClientId, key: &Key) -> bool {
+        self.tasks.find(key).is_some_and(|task| self.tasks[task].who_wants.contains(client))
     }
 
     /// Where a key is processing.

@@ -102,7 +102,7 @@ impl Scheduler {
         }
         let mut stack: Vec<TaskId> = keys.iter().filter_map(|key| self.tasks.find(key)).collect();
         let mut seen = Wishes::default();
-        let mut looked_at = Vec::new();
+        let (mut looked_at, mut roots) = (Vec::new(), Vec::new());
         while let Some(task) = stack.pop() {
             if !seen.insert(task) {
                 continue;
@@ -114,9 +114,16 @@ impl Scheduler {
                 .filter(|dependency| self.tasks[*dependency].phase() == Phase::Erred)
                 .collect();
             if failed.is_empty() && self.tasks[task].phase() == Phase::Erred {
-                self.recommend(task, Phase::Waiting);
+                roots.push(task);
             }
             stack.extend(failed);
+        }
+        // All roots first, so that nothing that depends on two of them fails again for the second.
+        for root in &roots {
+            self.transition(*root, Phase::Released, fx);
+        }
+        for root in roots {
+            self.recommend(root, Phase::Waiting);
         }
         self.settle(fx);
         self.fill_slots(fx);

@@ -51,9 +51,7 @@ impl Scheduler {
     ) {
         let known = self.tasks.find(key);
         if holders.is_empty() {
-            if let Some(client) = client.filter(|_| known.is_none()) {
-                self.tell_client(client, fx, ToClient::LostData { key: key.clone() });
-            }
+            self.scattered_nowhere(key, known, client, fx);
             return;
         }
         let task = known.unwrap_or_else(|| self.add_task(key.clone()));
@@ -82,6 +80,21 @@ impl Scheduler {
         });
         if self.tasks[task].is_unneeded() {
             self.recommend(task, Phase::Released);
+        }
+    }
+
+    /// The workers that were given the value are gone already.
+    fn scattered_nowhere(&mut self, key: &Key, known: Option<TaskId>, client: Option<ClientId>, fx: &mut Effects) {
+        let Some(client) = client else { return };
+        match known {
+            Some(task) => {
+                self.add_wish(client, task);
+                self.report_state(client, task, fx);
+                if self.tasks[task].phase() == Phase::Released {
+                    self.recommend(task, Phase::Waiting);
+                }
+            }
+            None => self.tell_client(client, fx, ToClient::LostData { key: key.clone() }),
         }
     }
 

@@ -277,7 +277,8 @@ impl Scheduler {
         for (task, at) in &taken.touched {
             let Some(at) = at else { continue };
             let own = &mut self.tasks[*task];
-            if own.has(Flags::HAS_PRIORITY) {
+            // In the queue it has its place already.
+            if own.has(Flags::HAS_PRIORITY) || own.phase() == Phase::Queued {
                 continue;
             }
             let annotated = own

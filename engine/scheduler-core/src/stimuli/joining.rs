@@ -89,6 +89,7 @@ impl Scheduler {
             network_nbytes: 0,
             rank: 0,
             removed: false,
+            resuming: None,
             restart_asked: None,
         });
         let rank = self.workers.at(id).rank;
@@ -158,6 +159,9 @@ impl Scheduler {
     ) {
         let own = self.workers.at_mut(worker);
         let previous = std::mem::replace(&mut own.status, status);
+        if status != WorkerStatus::ClosingGracefully {
+            own.resuming = None;
+        }
         if previous == status {
             return;
         }

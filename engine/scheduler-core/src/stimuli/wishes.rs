@@ -21,6 +21,10 @@ impl Scheduler {
             if let Some(task) = self.tasks.find(key) {
                 self.add_wish(client, task);
                 self.report_state(client, task, fx);
+                if self.tasks[task].phase() == Phase::Released {
+                    // Nobody needed it until now.
+                    self.recommend(task, Phase::Waiting);
+                }
             }
         }
         self.settle(fx);

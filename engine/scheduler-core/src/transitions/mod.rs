@@ -82,6 +82,10 @@ impl Scheduler {
             (Phase::NoWorker, Phase::Processing) => self.no_worker_to_processing(task, fx),
             (Phase::Processing, Phase::Released) => self.processing_to_released(task, fx),
             (Phase::Queued | Phase::NoWorker | Phase::Processing, Phase::Erred) => {
+                if let Some(worker) = self.tasks[task].processing_on() {
+                    // It has an order to run it, and an input that is no more.
+                    self.free_key(worker, &self.tasks[task].key, fx);
+                }
                 self.leave_for_erred(task);
                 self.propagate_erred(task, None, fx);
             }

@@ -12,6 +12,10 @@ impl Scheduler {
             self.recommend(task, Phase::Forgotten);
             return;
         }
+        if self.tasks[task].is_unneeded() {
+            // Whoever needed it when this was recommended has been forgotten since.
+            return;
+        }
         if self.inherit_blame(task) {
             self.recommend(task, Phase::Erred);
             return;
@@ -35,12 +39,12 @@ impl Scheduler {
         }
     }
 
-    /// Takes over the blame of a dependency that has failed and is not about to be retried.
+    /// Takes over the blame of a dependency that has failed.
     fn inherit_blame(&mut self, task: TaskId) -> bool {
-        let failed = self.tasks[task].dependencies.iter().find(|dependency| {
-            self.tasks[*dependency].phase() == Phase::Erred
-                && self.recommendations.of(&self.tasks, *dependency) != Some(Phase::Waiting)
-        });
+        let failed = self.tasks[task]
+            .dependencies
+            .iter()
+            .find(|dependency| self.tasks[*dependency].phase() == Phase::Erred);
         let blame = failed.and_then(|failed| self.tasks[failed].blame().map(Arc::clone));
         let Some(blame) = blame else { return false };
         self.tasks[task].rare_mut().blame = Some(blame);

@@ -33,8 +33,9 @@ pub async fn set_restrictions(ctx: &Arc<Context>, mut fields: Fields) -> Result<
         };
         restrictions.push((key, workers));
     }
-    let set =
-        move |core: &mut Scheduler, _: Time, _: &mut Effects| core.set_restrictions(&restrictions);
+    let set = move |core: &mut Scheduler, now: Time, effects: &mut Effects| {
+        core.set_restrictions(&restrictions, now, effects);
+    };
     ctx.core.call(set).await?;
     Ok(Value::Nil)
 }
