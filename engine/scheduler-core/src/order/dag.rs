@@ -5,7 +5,7 @@
 use super::Cycle;
 use crate::graph::{Dep, GraphTask};
 use protocol::{Key, KeyBuildHasher};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 pub type Node = u32;
 
@@ -84,7 +84,7 @@ impl<'a> Dag<'a> {
     pub fn new(tasks: &'a [GraphTask], dependencies: &'a [Dep], is_data: impl Fn(usize) -> bool) -> Self {
         let mut names = tasks.iter().map(|task| &task.key).collect::<Vec<_>>();
         let mut is_data = (0..tasks.len()).map(is_data).collect::<Vec<_>>();
-        let mut outside: HashMap<&Key, Node, KeyBuildHasher> = HashMap::default();
+        let mut outside: hashbrown::HashMap<&Key, Node, KeyBuildHasher> = hashbrown::HashMap::default();
         let mut lists = Lists::begin(tasks.len(), dependencies.len());
         for task in tasks {
             let first = lists.items.len();
@@ -124,11 +124,11 @@ impl<'a> Dag<'a> {
 
     /// Takes out data that several tasks use: it is embedded in them, so its priority means nothing, and without it the
     /// graph has a simpler shape. Returns for each node which of these it needs.
-    pub fn detach_shared_data(&mut self) -> HashMap<Node, Vec<Node>> {
+    pub fn detach_shared_data(&mut self) -> BTreeMap<Node, Vec<Node>> {
         let shared = (0..self.len() as Node).filter(|node| {
             self.is_data[*node as usize] && self.dependencies.of(*node).is_empty() && self.dependents.len_of(*node) > 1
         });
-        let mut required: HashMap<Node, Vec<Node>> = HashMap::new();
+        let mut required: BTreeMap<Node, Vec<Node>> = BTreeMap::new();
         let shared = shared.collect::<Vec<_>>();
         for data in &shared {
             self.is_detached[*data as usize] = true;

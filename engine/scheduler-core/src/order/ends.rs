@@ -5,7 +5,7 @@
 //! computed can need it, unless the caller wants to keep those of the far end.
 
 use super::dag::{Lists, Node};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::{Rc, Weak};
 
@@ -105,7 +105,7 @@ pub fn ends(inward: &Lists, outward: &Lists, nodes: impl Iterator<Item = Node>, 
     let mut sets: Vec<Option<Rc<Set>>> = vec![None; count];
     let mut missing = (0..count as Node).map(|node| inward.len_of(node) as u32).collect::<Vec<_>>();
     let mut awaited = (0..count as Node).map(|node| outward.len_of(node) as u32).collect::<Vec<_>>();
-    let mut known: HashMap<u64, Vec<Weak<Set>>> = HashMap::new();
+    let mut known: BTreeMap<u64, Vec<Weak<Set>>> = BTreeMap::new();
     let mut ready = Vec::new();
     let mut roots = Vec::new();
     for node in nodes.filter(|node| inward.of(*node).is_empty()) {
@@ -154,7 +154,7 @@ fn joined(
     below: &[Node],
     sets: &[Option<Rc<Set>>],
     count: usize,
-    known: &mut HashMap<u64, Vec<Weak<Set>>>,
+    known: &mut BTreeMap<u64, Vec<Weak<Set>>>,
 ) -> Rc<Set> {
     let mut distinct: Vec<Rc<Set>> = Vec::new();
     for child in below {

@@ -11,7 +11,7 @@ use crate::graph::GraphTask;
 use protocol::Key;
 use std::cell::OnceCell;
 use std::cmp::Ordering;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 const NONE: i32 = -1;
@@ -29,7 +29,7 @@ pub fn order_of_independent(tasks: &[GraphTask]) -> Vec<i32> {
 }
 
 /// The priorities of the graph's own tasks. `required`: detached data by the node that needs it.
-pub fn order(dag: &Dag<'_>, required: HashMap<Node, Vec<Node>>) -> Result<Vec<i32>, Cycle> {
+pub fn order(dag: &Dag<'_>, required: BTreeMap<Node, Vec<Node>>) -> Result<Vec<i32>, Cycle> {
     let mut walk = Walk::new(dag, required)?;
     walk.run();
     walk.result.truncate(dag.tasks);
@@ -77,7 +77,7 @@ struct Walk<'a> {
     dag: &'a Dag<'a>,
     names: Names<'a>,
     worth: Vec<Worth>,
-    required: HashMap<Node, Vec<Node>>,
+    required: BTreeMap<Node, Vec<Node>>,
     result: Vec<i32>,
     numbered: usize,
     next: i32,
@@ -95,7 +95,7 @@ struct Walk<'a> {
     reachable: Members,
     runnable: Vec<Node>,
     /// Paths of nodes that could run, by the node where they wait for others.
-    waiting_paths: HashMap<Node, Vec<Vec<Node>>>,
+    waiting_paths: BTreeMap<Node, Vec<Vec<Node>>>,
     /// Leaves by how many roots must still be loaded for them.
     leaves_by_degree: Buckets,
     min_degree: usize,
@@ -104,7 +104,7 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(dag: &'a Dag<'a>, required: HashMap<Node, Vec<Node>>) -> Result<Self, Cycle> {
+    fn new(dag: &'a Dag<'a>, required: BTreeMap<Node, Vec<Node>>) -> Result<Self, Cycle> {
         let count = dag.len();
         let totals = dag.total_dependencies()?;
         let roots = ends(&dag.dependencies, &dag.dependents, dag.nodes(), count, false);
@@ -136,7 +136,7 @@ impl<'a> Walk<'a> {
             runnable_hull: vec![false; count],
             reachable: Members::new(count),
             runnable: Vec::new(),
-            waiting_paths: HashMap::new(),
+            waiting_paths: BTreeMap::new(),
             leaves_by_degree: Buckets::new(active + 1, count),
             min_degree: active,
             max_degree: active,

@@ -9,7 +9,7 @@ use crate::task::{TaskId, UNKNOWN_SIZE};
 use crate::worker::Worker;
 use protocol::Key;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::{BTreeSet, BinaryHeap};
 
 /// How memory in use is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +97,7 @@ impl Scheduler {
     ) -> RebalancePlan {
         let chosen = |worker: &&Worker| workers.is_none_or(|chosen| chosen.contains(&worker.id));
         let workers: Vec<&Worker> = self.workers.iter().filter(chosen).collect();
-        let movable: Option<HashSet<TaskId>> =
+        let movable: Option<BTreeSet<TaskId>> =
             keys.map(|keys| keys.iter().filter_map(|key| self.tasks.find(key)).collect());
         let size = |task: TaskId| match self.tasks[task].nbytes {
             UNKNOWN_SIZE => -1,
