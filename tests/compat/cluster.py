@@ -20,6 +20,7 @@ import urllib.request
 
 import psutil
 from distributed import Client
+from distributed.security import Security
 
 from pairings import Pairing
 
@@ -94,11 +95,15 @@ class Cluster:
         *,
         workers: dict[str, list[str]] | None = None,
         scheduler_args: list[str] | None = None,
+        worker_args: list[str] | None = None,
         env: dict[str, str] | None = None,
+        security: Security | None = None,
     ):
         self.pairing = pairing
         self.worker_plan = DEFAULT_WORKERS if workers is None else workers
         self.scheduler_args = scheduler_args or []
+        self.worker_args = worker_args or []  # of every worker, beside those of the plan
+        self.security = security
         self.env = env or {}
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix=f"compat-{pairing.name}-"))
         self.scheduler: Process | None = None
@@ -143,6 +148,7 @@ class Cluster:
                 *("--scheduler-file", str(self.scheduler_file), "--host", "127.0.0.1"),
                 *("--name", name, "--local-directory", str(scratch)),
                 *(args or DEFAULT_WORKER_ARGS),
+                *self.worker_args,
             ],
             self.directory,
             {**self.environment(), **(env or {})},
@@ -217,7 +223,7 @@ class Cluster:
     # -- use ----------------------------------------------------------------------------------------------
 
     def client(self, **options) -> Client:
-        return Client(self.address, **options)
+        return Client(self.address, security=self.security, **options)
 
     def http(self, path: str, body: object = None, timeout_s: float = 10) -> HttpReply:
         url = f"http://127.0.0.1:{self.http_port}{path}"
@@ -231,7 +237,7 @@ class Cluster:
 
     @property
     def host_and_port(self) -> tuple[str, int]:
-        host, _, port = self.address.removeprefix("tcp://").rpartition(":")
+        host, _, port = self.address.partition("://")[2].rpartition(":")
         return host, int(port)
 
     def worker_pid(self, name: str) -> int:

@@ -8,6 +8,7 @@ import pytest
 from distributed import wait
 
 import tasks
+from differences import differs
 from eventually import eventually
 
 
@@ -168,6 +169,7 @@ def test_versions_of_the_scheduler_over_rpc(client):
     assert set(versions) >= {"host", "packages"}
 
 
+@differs("native", why="of the memory manager only what retires workers is there yet")
 def test_amm_is_running(client):
     assert client.amm.running() is True
     client.amm.stop()
@@ -177,11 +179,13 @@ def test_amm_is_running(client):
     assert client.amm.running() is True
 
 
+@differs("native", why="of the memory manager only what retires workers is there yet")
 def test_extra_replicas_are_dropped_in_time(client):
-    """The active memory manager runs every two seconds and leaves one copy that nobody needs twice."""
+    """The active memory manager runs every two seconds and leaves one copy of what nobody needs twice."""
     future = client.submit(bytes, 1000)
-    wait(future)
-    taken = client.map(lambda data, i: len(data), [future] * 8, range(8), pure=False)
-    wait(taken)
+    client.amm.stop()
+    client.replicate([future], n=2)
+    assert len(client.who_has([future])[future.key]) == 2
+    client.amm.start()
     eventually(lambda: len(client.who_has([future])[future.key]) == 1, timeout_s=10)
     assert len(future.result()) == 1000

@@ -15,17 +15,8 @@ import tasks
 from differences import differs
 
 
-class Counter:
-    def __init__(self):
-        self.n = 0
-
-    def increment(self):
-        self.n += 1
-        return self.n
-
-
 def use_lock(client):
-    lock = Lock("lock", client=client)
+    lock = Lock("lock")
     assert lock.acquire(timeout=2)
     lock.release()
 
@@ -62,15 +53,11 @@ def use_queue(client):
 def use_publish(client):
     client.publish_dataset(5, name="name")
     assert client.get_dataset("name") == 5
+    client.unpublish_dataset("name")
 
 
 def use_list_datasets(client):
     client.list_datasets()
-
-
-def use_actor(client):
-    counter = client.submit(Counter, actor=True).result(timeout=10)
-    assert counter.increment().result() == 1
 
 
 def use_profile(client):
@@ -87,10 +74,6 @@ def use_dump(client):
 
     with tempfile.TemporaryDirectory() as directory:
         client.dump_cluster_state(f"{directory}/dump")
-
-
-def use_benchmark(client):
-    client.sync(client.scheduler.benchmark_hardware)
 
 
 NOT_YET = {
@@ -126,19 +109,6 @@ def test_operation_works(client, name):
 def test_lock_is_named(client):
     with pytest.raises(Exception, match="semaphore_register"):
         use_lock(client)
-
-
-@differs("stock", why="it has actors")
-def test_actor_is_refused_by_name(client):
-    future = client.submit(Counter, actor=True)
-    with pytest.raises(Exception, match="(?i)actor"):
-        future.result(timeout=10)
-    assert client.submit(tasks.increment, 1, pure=False).result() == 2
-
-
-@differs("native", why="actors are not there yet")
-def test_actor_works(client):
-    use_actor(client)
 
 
 def shuffle(client):
