@@ -7,7 +7,11 @@ use bytes::Bytes;
 use protocol::pickle::exceptions;
 use protocol::{Text, Value};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
+
+/// A nanny that starts may install packages; one that never says that it has started holds nobody up for longer.
+const NANNY_PATIENCE: Duration = Duration::from_secs(300);
 
 /// Plugins in the order of their registration.
 type Named = Vec<(Text, Bytes)>;
@@ -96,11 +100,12 @@ impl Plugins {
         StartingNanny(&self.starting_nannies)
     }
 
-    /// Returns when no nanny is starting.
+    /// Returns when no nanny is starting, or when one has taken too long over it to be waited for.
     pub async fn all_nannies_started(&self) {
         let mut count = self.starting_nannies.subscribe();
-        // The sender is in `self`, so it cannot be gone.
-        let _never_closed = count.wait_for(|count| *count == 0).await;
+        let all_started = count.wait_for(|count| *count == 0);
+        // The sender is in `self`, so only the time can run out.
+        let _late = tokio::time::timeout(NANNY_PATIENCE, all_started).await;
     }
 
     fn named(&self, audience: Audience) -> MutexGuard<'_, Named> {
@@ -122,7 +127,6 @@ fn entries(plugins: &Named) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn register(plugins: &Plugins, bytes: &'static [u8], idempotent: bool) -> bool {
         let name = Text::from_static("mine");

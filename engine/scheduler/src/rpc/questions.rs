@@ -15,12 +15,18 @@ pub async fn identity(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, R
     Ok(ctx.identity(limit, true).await?)
 }
 
+/// What is installed where graphs are opened, and what this scheduler is.
 pub async fn versions(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
     let packages: Value = fields.optional_list("packages")?.unwrap_or_default().into();
-    if packages.is_truthy() {
-        return Ok(ctx.graphs.versions(&packages).await?);
+    let mut versions = if packages.is_truthy() {
+        ctx.graphs.versions(&packages).await?
+    } else {
+        ctx.graphs.environment().await?.versions.clone()
+    };
+    if let Some(packages) = versions.get_mut("packages") {
+        packages.set("daskjob-scheduler", env!("CARGO_PKG_VERSION"));
     }
-    Ok(ctx.graphs.environment().await?.versions.clone())
+    Ok(versions)
 }
 
 /// `{name: value}` in the order of the pairs.

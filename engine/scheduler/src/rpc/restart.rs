@@ -134,7 +134,7 @@ async fn restart_all(
     }
     outcomes.extend(killed);
     log(ctx, &targets, order).await?;
-    if !order.wait_for_workers || come_back(ctx, count_before, deadline).await? {
+    if !order.wait_for_workers || come_back(ctx, &targets, count_before, deadline).await? {
         return Ok(outcomes);
     }
     let message = not_back(ctx, &targets, count_before, unwatched, order).await?;
@@ -236,10 +236,23 @@ async fn log(ctx: &Arc<Context>, targets: &[Target], order: &Order) -> Result<()
     events::log(ctx, array!["all"], message).await
 }
 
-/// Waits until as many workers are there as before; workers are interchangeable.
-async fn come_back(ctx: &Arc<Context>, count: usize, deadline: Time) -> Result<bool, RpcError> {
+/// Waits until the old workers are gone and as many are there as before; workers are interchangeable.
+///
+/// A nanny may say that its worker is dead before the end of that worker's stream has been read.
+async fn come_back(
+    ctx: &Arc<Context>,
+    targets: &[Target],
+    count: usize,
+    deadline: Time,
+) -> Result<bool, RpcError> {
+    let old: Vec<WorkerId> = targets.iter().map(|target| target.worker).collect();
     loop {
-        if worker_count(ctx).await? >= count {
+        let old = old.clone();
+        let are_back = ctx.core.call(move |core, _, _| {
+            let gone = old.iter().all(|worker| core.worker(*worker).is_none());
+            gone && core.worker_count() >= count
+        });
+        if are_back.await? {
             return Ok(true);
         }
         if clock::now() > deadline {
