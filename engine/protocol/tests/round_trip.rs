@@ -1,10 +1,5 @@
 //! What is written is read back the same, through the public interface.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a failed step is the failure of its test"
-)]
-
 use bytes::Bytes;
 use proptest::prelude::*;
 use protocol::messages::{FromWorker, decode_worker_batch};

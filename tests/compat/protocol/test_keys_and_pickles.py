@@ -57,7 +57,7 @@ def test_what_cannot_be_a_key_is_refused_by_name(probe, key):
         ask_key(probe, key)
 
 
-@pytest.mark.parametrize("batch", [SEEDS[start : start + 100] for start in SEEDS[::100]], ids=str)
+@pytest.mark.parametrize("batch", [range(80), range(80, 160)], ids=str)
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 def test_plain_pickle_means_the_same_after_us(probe, batch, protocol):
     for seed in batch:
