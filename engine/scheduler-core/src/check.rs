@@ -146,9 +146,11 @@ impl Scheduler {
 
     /// What has happened to a task, as far as the story goes back.
     fn told(&self, task: TaskId) -> Vec<String> {
+        let latest = self.story.iter().next_back().map(|told| told.stimulus_id.clone());
         let key = &self.tasks[task].key;
         let about = self.story.iter().filter(|told| {
-            told.key == *key || told.recommendations.iter().any(|(other, _)| other == key)
+            let mentioned = told.recommendations.iter().any(|(other, _)| other == key);
+            told.key == *key || mentioned || Some(&told.stimulus_id) == latest.as_ref()
         });
         about.map(Transition::describe).collect()
     }

@@ -491,11 +491,14 @@ impl World {
         self.stream(STREAM_FROM_CLIENT + client as u64, Event::GraphFrom(self.clients[client].id, Box::new(graph)));
     }
 
-    fn from_client(&mut self, id: ClientId, message: FromClient) {
+    fn from_client(&mut self, id: ClientId, mut message: FromClient) {
         if self.settings.verbose {
             println!("{:>7} from {id} {message:?}", self.timeline.ms_since_start());
         }
         let now = self.timeline.now;
+        if let FromClient::UpdateData(data) = &mut message {
+            self.drop_false_holders(data);
+        }
         if let FromClient::UpdateData(data) = &message
             && !self.clients.iter().any(|client| client.id == id)
         {
@@ -504,6 +507,18 @@ impl World {
             return;
         }
         self.core.client_message(id, message, now, &mut self.effects);
+    }
+
+    /// A worker that came back at the same address has nothing of what was given to the one before; ports are not
+    /// reused so soon in real life.
+    fn drop_false_holders(&self, data: &mut UpdateData) {
+        for (key, addresses) in &mut data.who_has {
+            addresses.retain(|address| {
+                self.slots.iter().any(|slot| {
+                    *address == *slot.address && slot.worker.as_ref().is_some_and(|worker| worker.has(key))
+                })
+            });
+        }
     }
 
     fn say(&mut self, client: usize, message: FromClient) {

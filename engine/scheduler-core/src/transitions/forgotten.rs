@@ -68,6 +68,8 @@ impl Scheduler {
             }
             if own.dependents.is_empty() && own.who_wants.is_empty() {
                 self.recommend(dependency, Phase::Forgotten);
+            } else if waited && own.is_unneeded() && !matches!(own.phase(), Phase::Released | Phase::Erred) {
+                self.recommend(dependency, Phase::Released);
             }
         }
         self.tasks[task].dependencies.clear();

@@ -55,21 +55,10 @@ impl Scheduler {
         if own.has(Flags::LOST_DEPENDENCIES) {
             self.recommend(task, Phase::Forgotten);
         } else if !own.is_unneeded() {
-            // Its dependencies keep it as a waiter in between, so that they are not released and computed again.
-            self.unflag_waiting(task);
+            // Its dependencies keep it as a waiter, so that they are not released and computed again.
             self.recommend(task, Phase::Waiting);
             return;
         }
         self.stop_waiting(task);
-    }
-
-    /// Stops waiting without letting dependencies go: it will wait again at once.
-    fn unflag_waiting(&mut self, task: TaskId) {
-        if self.tasks[task].has(Flags::WAITS) {
-            self.tasks[task].flags.set(Flags::WAITS, false);
-            for dependency in self.dependencies_of(task) {
-                self.tasks[dependency].waiters -= 1;
-            }
-        }
     }
 }

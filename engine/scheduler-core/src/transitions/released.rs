@@ -14,17 +14,20 @@ impl Scheduler {
         }
         if self.tasks[task].is_unneeded() {
             // Whoever needed it when this was recommended has been forgotten since.
+            self.stop_waiting(task);
             return;
         }
         if self.inherit_blame(task) {
             self.recommend(task, Phase::Erred);
             return;
         }
+        // One that was taken off a worker a moment ago has never stopped to count as a waiter.
+        let counted = self.tasks[task].has(Flags::WAITS);
         let dependencies = self.dependencies_of(task);
         let mut missing = 0;
         for dependency in &dependencies {
             let own = &mut self.tasks[*dependency];
-            own.waiters += 1;
+            own.waiters += u32::from(!counted);
             if own.who_has.is_empty() {
                 missing += 1;
             }
@@ -56,6 +59,7 @@ impl Scheduler {
         let Some(blame) = self.tasks[task].blame().map(Arc::clone) else {
             return;
         };
+        self.stop_waiting(task);
         for dependent in self.dependents_of(task) {
             let own = &mut self.tasks[dependent];
             if own.who_has.is_empty() {
