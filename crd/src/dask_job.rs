@@ -9,7 +9,7 @@ use crate::role::{RoleSpec, any_objects};
 use crate::{EnvVar, Quantity, Template, WorkerGroupSpec, WorkersSpec};
 use contract::status::JobStatus;
 use kube::CustomResource;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -72,14 +72,6 @@ use std::collections::BTreeMap;
     {"rule": "!has(self.idleTimeoutSeconds) || !has(self.job)",
      "message": "idleTimeoutSeconds is for interactive clusters: a job ends by itself",
      "fieldPath": ".idleTimeoutSeconds"},
-    {"rule": "oldSelf.suspend || (self.engine == oldSelf.engine && self.?image == oldSelf.?image && self.?requests == oldSelf.?requests && self.?limits == oldSelf.?limits && self.?env == oldSelf.?env && self.?job == oldSelf.?job && self.?scheduler == oldSelf.?scheduler && self.backoffLimit == oldSelf.backoffLimit)",
-     "message": "this may be edited only while the job is suspended: worker counts, minimum, maximum, suspend, deadlines and ttlSecondsAfterFinished may be edited at any time"},
-    {"rule": "oldSelf.suspend || (self.?workers.?image == oldSelf.?workers.?image && self.?workers.?requests == oldSelf.?workers.?requests && self.?workers.?limits == oldSelf.?workers.?limits && self.?workers.?env == oldSelf.?workers.?env && self.?workers.?threads == oldSelf.?workers.?threads && self.?workers.?daskResources == oldSelf.?workers.?daskResources)",
-     "message": "of workers only the counts, minimum and maximum may be edited unless the job is suspended",
-     "fieldPath": ".workers"},
-    {"rule": "oldSelf.suspend || (self.?workerGroups.orValue([]).size() == oldSelf.?workerGroups.orValue([]).size() && self.?workerGroups.orValue([]).all(g, oldSelf.?workerGroups.orValue([]).exists(o, o.name == g.name && g.?image == o.?image && g.?requests == o.?requests && g.?limits == o.?limits && g.?env == o.?env && g.?threads == o.?threads && g.?daskResources == o.?daskResources)))",
-     "message": "of workerGroups only the counts, minimum and maximum may be edited unless the job is suspended",
-     "fieldPath": ".workerGroups"},
 ]))]
 pub struct DaskJobSpec {
     /// Which programs form the cluster: `native` are daskjob's own, `dask` the image's `dask scheduler` and
@@ -176,16 +168,16 @@ pub struct JobSpec {
     #[serde(flatten)]
     pub role: RoleSpec,
     /// Program and first arguments, one item each: `[python, main.py]`. Its exit code decides the job.
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(length(min = 1, max = 64), inner(length(max = 65_536)))]
     pub command: Vec<String>,
     /// Further arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256))]
+    #[schemars(length(max = 256), inner(length(max = 65_536)))]
     pub args: Vec<String>,
     /// Files for the program's working directory: relative path to text, together under 900 KiB. They are on the
     /// PYTHONPATH of every role.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 16, "x-kubernetes-validations" = [
+    #[schemars(schema_with = "file_texts", extend("maxProperties" = 16, "x-kubernetes-validations" = [
         {"rule": "self.all(path, path != '' && !path.startsWith('/') && !path.contains('..'))",
          "message": "a path is relative and does not leave the working directory"},
         {"rule": "self.map(path, size(path) + size(self[path])).sum() < 921600",
@@ -212,4 +204,9 @@ pub struct NetworkPolicySpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "any_objects")]
     pub from: Vec<Value>,
+}
+
+/// Paths to texts, each at most as long as all of them may be together.
+fn file_texts(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "additionalProperties": {"type": "string", "maxLength": 921_600}})
 }

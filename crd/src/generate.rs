@@ -2,6 +2,7 @@
 //! `cargo xtask generate` writes them.
 
 use crate::DaskJob;
+use crate::edits::rules_of_spec;
 use kube::CustomResourceExt;
 use serde_json::Value;
 
@@ -21,6 +22,12 @@ pub fn schema_of_dask_job() -> Value {
 fn definition_of_dask_job() -> Value {
     let mut definition = serde_json::to_value(DaskJob::crd()).expect("a definition is JSON");
     tidy(&mut definition);
+    let rules = &mut definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+        ["x-kubernetes-validations"];
+    rules
+        .as_array_mut()
+        .expect("the spec has rules of its own")
+        .extend(rules_of_spec());
     definition
 }
 

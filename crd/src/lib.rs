@@ -3,6 +3,7 @@
 //! Types only: what a value means is decided in `plan`. Nothing here talks to Kubernetes.
 
 mod dask_job;
+mod edits;
 pub mod generate;
 mod quantity;
 mod role;

@@ -43,6 +43,7 @@ pub struct EnvVar {
     pub name: String,
     /// Text; `$(OTHER)` is replaced by a variable that is defined before, `$$` stands for `$`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 65_536))]
     pub value: Option<String>,
     /// Where the cluster has the value, as in a pod (secretKeyRef, configMapKeyRef, fieldRef).
     #[serde(default, skip_serializing_if = "Option::is_none")]

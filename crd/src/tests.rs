@@ -23,7 +23,7 @@ fn the_committed_manifests_are_current() {
 fn a_definition_fits_client_side_apply() {
     for (path, text) in manifests() {
         assert!(
-            text.len() < LARGEST_FOR_CLIENT_SIDE_APPLY / 6,
+            text.len() < LARGEST_FOR_CLIENT_SIDE_APPLY / 4,
             "{path} has {} bytes",
             text.len()
         );

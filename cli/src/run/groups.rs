@@ -1,6 +1,7 @@
-//! The workers of an attempt: who should run, who does, and when a lost one is replaced. Decides only; starts nothing.
+//! The workers of an attempt: who should run, who does, when a lost one is replaced, and how groups that adapt to their
+//! load share what the scheduler could use. Decides only; starts nothing.
 
-use plan::{ResolvedJob, names};
+use plan::{ResolvedJob, Scaling, names};
 use std::time::{Duration, Instant};
 
 /// The first wait before a lost worker is replaced; doubles with each loss in its group.
@@ -9,6 +10,9 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// The longest wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
+/// How often in a row fewer workers must do before some are retired.
+const FEWER_BEFORE_SHRINKING: u32 = 3;
+
 /// Losses a group may have beside two for each of its workers.
 const LOSSES_ALLOWED: u32 = 3;
 
@@ -16,8 +20,14 @@ const LOSSES_ALLOWED: u32 = 3;
 #[derive(Debug)]
 pub struct Group {
     pub name: String,
+    /// Ever more, never fewer: a slot keeps its index, and a name is not used twice.
     pub slots: Vec<Slot>,
     pub lost: u32,
+    pub scaling: Option<Scaling>,
+    job: String,
+    attempt: u32,
+    /// How often in a row fewer workers would have done.
+    fewer: u32,
 }
 
 /// The place of one worker.
@@ -35,6 +45,12 @@ pub enum SlotState {
     Running {
         pid: u32,
     },
+    /// The scheduler was asked to empty and close it.
+    Retiring {
+        pid: u32,
+    },
+    /// Ended, and not to be replaced.
+    Gone,
 }
 
 /// What a lost worker means.
@@ -44,24 +60,87 @@ pub enum Loss {
     Replaced,
     /// Its group has lost too many.
     TooMany,
+    /// It was retired: nothing is lost.
+    Retired,
+}
+
+/// What a group that adapts should do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adaptation {
+    Keep,
+    Grow(u32),
+    Shrink(u32),
 }
 
 impl Group {
     /// Every group of a job, all workers due now.
     pub fn of_job(job: &ResolvedJob, attempt: u32, now: Instant) -> Vec<Group> {
-        job.worker_groups
+        let group_of = |group: &plan::ResolvedWorkerGroup| {
+            let mut made = Group::new(&group.name, group.scaling, job.name.as_str(), attempt);
+            made.grow(group.count, now);
+            made
+        };
+        job.worker_groups.iter().map(group_of).collect()
+    }
+
+    fn new(name: &str, scaling: Option<Scaling>, job: &str, attempt: u32) -> Self {
+        Group {
+            name: name.to_owned(),
+            slots: Vec::new(),
+            lost: 0,
+            scaling,
+            job: job.to_owned(),
+            attempt,
+            fewer: 0,
+        }
+    }
+
+    /// So many workers more.
+    pub fn grow(&mut self, count: u32, now: Instant) {
+        for _ in 0..count {
+            let number = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+            let name = names::worker(&self.job, self.attempt, &self.name, number);
+            self.slots.push(Slot {
+                name,
+                state: SlotState::Due(now),
+            });
+        }
+    }
+
+    /// Slots that should have a worker.
+    pub fn wanted(&self) -> impl Iterator<Item = &Slot> {
+        self.slots
             .iter()
-            .map(|group| Group {
-                name: group.name.clone(),
-                slots: (0..group.count)
-                    .map(|number| Slot {
-                        name: names::worker(job.name.as_str(), attempt, &group.name, number),
-                        state: SlotState::Due(now),
-                    })
-                    .collect(),
-                lost: 0,
-            })
-            .collect()
+            .filter(|slot| matches!(slot.state, SlotState::Due(_) | SlotState::Running { .. }))
+    }
+
+    /// The scheduler closes the worker of this name; it is not replaced.
+    pub fn retire(&mut self, name: &str) {
+        for slot in self.slots.iter_mut().filter(|slot| slot.name == name) {
+            if let SlotState::Running { pid } = slot.state {
+                slot.state = SlotState::Retiring { pid };
+            }
+        }
+    }
+
+    /// What to do when this many workers would do. More at once; fewer only after they would have done several
+    /// times in a row, because load comes in waves.
+    pub fn adapt(&mut self, target: u32) -> Adaptation {
+        let wanted = u32::try_from(self.wanted().count()).unwrap_or(u32::MAX);
+        if target >= wanted {
+            self.fewer = 0;
+            return if target == wanted {
+                Adaptation::Keep
+            } else {
+                Adaptation::Grow(target - wanted)
+            };
+        }
+        self.fewer += 1;
+        if self.fewer < FEWER_BEFORE_SHRINKING {
+            return Adaptation::Keep;
+        }
+        self.fewer = 0;
+        Adaptation::Shrink(wanted - target)
     }
 
     /// Slots whose worker is to be started.
@@ -77,6 +156,10 @@ impl Group {
 
     /// A worker has ended.
     pub fn lose(&mut self, slot: usize, now: Instant) -> Loss {
+        if matches!(self.slots[slot].state, SlotState::Retiring { .. }) {
+            self.slots[slot].state = SlotState::Gone;
+            return Loss::Retired;
+        }
         let wait = FIRST_WAIT
             .saturating_mul(1 << self.lost.min(16))
             .min(LONGEST_WAIT);
@@ -91,8 +174,31 @@ impl Group {
 
     /// How many workers the group may lose in an attempt.
     pub fn losses_allowed(&self) -> u32 {
-        LOSSES_ALLOWED + 2 * u32::try_from(self.slots.len()).unwrap_or(u32::MAX / 4)
+        LOSSES_ALLOWED + 2 * u32::try_from(self.wanted().count()).unwrap_or(u32::MAX / 4)
     }
+}
+
+/// How many workers each group should have when `target` would do in all: groups that do not adapt keep theirs, the
+/// others get their minimum, and what is left goes to them in order.
+pub fn targets(target: u32, groups: &[Group]) -> Vec<u32> {
+    let mut targets: Vec<u32> = groups
+        .iter()
+        .map(|group| {
+            group.scaling.map_or_else(
+                || u32::try_from(group.wanted().count()).unwrap_or(u32::MAX),
+                |scaling| scaling.minimum,
+            )
+        })
+        .collect();
+    let mut left = target.saturating_sub(targets.iter().sum());
+    for (group, own) in groups.iter().zip(&mut targets) {
+        if let Some(scaling) = group.scaling {
+            let more = left.min(scaling.maximum.saturating_sub(*own));
+            *own += more;
+            left -= more;
+        }
+    }
+    targets
 }
 
 #[cfg(test)]
@@ -100,15 +206,16 @@ mod tests {
     use super::*;
     use crate::clock;
 
-    fn group(workers: usize, now: Instant) -> Group {
-        let slot = |number: usize| Slot {
-            name: number.to_string(),
-            state: SlotState::Due(now),
-        };
+    fn group(workers: u32, now: Instant) -> Group {
+        let mut group = Group::new("default", None, "job", 1);
+        group.grow(workers, now);
+        group
+    }
+
+    fn adaptive(minimum: u32, maximum: u32) -> Group {
         Group {
-            name: "default".to_owned(),
-            slots: (0..workers).map(slot).collect(),
-            lost: 0,
+            scaling: Some(Scaling { minimum, maximum }),
+            ..group(minimum, clock::monotonic())
         }
     }
 
@@ -148,5 +255,51 @@ mod tests {
             5
         );
         assert_eq!(losses[5], Loss::TooMany);
+    }
+
+    #[test]
+    fn groups_that_adapt_share_what_is_left_in_order() {
+        let groups = [
+            group(2, clock::monotonic()),
+            adaptive(1, 4),
+            adaptive(0, 10),
+        ];
+        for (target, expected) in [
+            (0, [2, 1, 0]),
+            (5, [2, 3, 0]),
+            (9, [2, 4, 3]),
+            (100, [2, 4, 10]),
+        ] {
+            assert_eq!(targets(target, &groups), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn a_group_grows_at_once_and_shrinks_after_a_while() {
+        let now = clock::monotonic();
+        let mut group = adaptive(1, 5);
+        assert_eq!(group.adapt(4), Adaptation::Grow(3));
+        group.grow(3, now);
+        assert_eq!(
+            [1, 1, 4, 1, 1].map(|target| group.adapt(target)),
+            [Adaptation::Keep; 5],
+            "a wave resets the count"
+        );
+        assert_eq!(group.adapt(1), Adaptation::Shrink(3));
+    }
+
+    #[test]
+    fn a_retired_worker_is_neither_lost_nor_replaced_and_its_name_is_not_used_again() {
+        let now = clock::monotonic();
+        let mut group = adaptive(2, 5);
+        group.slots[1].state = SlotState::Running { pid: 1 };
+        group.retire("job-1-worker-default-1");
+        assert_eq!(group.lose(1, now), Loss::Retired);
+        assert_eq!(
+            (group.lost, group.wanted().count(), group.slots[1].state),
+            (0, 1, SlotState::Gone)
+        );
+        group.grow(1, now);
+        assert_eq!(group.slots[2].name, "job-1-worker-default-2");
     }
 }

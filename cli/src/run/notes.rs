@@ -21,16 +21,6 @@ pub fn ignored(job: &ResolvedJob) -> Vec<String> {
             "ttlSecondsAfterFinished is ignored: everything is removed at the end".to_owned(),
         );
     }
-    for group in job
-        .worker_groups
-        .iter()
-        .filter(|group| group.scaling.is_some())
-    {
-        notes.push(format!(
-            "minimum and maximum of group {} are ignored: it keeps {} workers",
-            group.name, group.count
-        ));
-    }
     if roles(job)
         .any(|(field, role)| !field.contains("worker") && !role.resources.limits.is_empty())
     {
@@ -117,7 +107,7 @@ mod tests {
     fn what_is_ignored_is_said_and_a_plain_job_has_nothing_to_say() {
         assert_eq!(ignored(&job("{job: {command: [x]}}")), Vec::<String>::new());
         let notes = ignored(&job(
-            "{image: a, template: {spec: {}}, ttlSecondsAfterFinished: 1, networkPolicy: {from: [{}]}, workers: {maximum: 3}}",
+            "{image: a, template: {spec: {}}, ttlSecondsAfterFinished: 1, networkPolicy: {from: [{}]}, scheduler: {limits: {cpu: 1}}}",
         ));
         assert_eq!(notes.len(), 5, "{notes:?}");
     }

@@ -281,3 +281,43 @@ fn an_idle_interactive_cluster_ends_by_itself() {
     let status = finished.status();
     assert_eq!(status["jobStatus"], "Complete");
 }
+
+#[test]
+fn a_group_that_adapts_grows_with_its_load_and_shrinks_after_it() {
+    need_python!();
+    let spec = "
+job:
+  command: [python, main.py]
+  files:
+    main.py: |
+      import time
+      from dask.distributed import Client
+      client = Client()
+      futures = client.map(time.sleep, [0.5 + number / 1000 for number in range(60)])
+      while len(client.scheduler_info()['workers']) < 3:
+          time.sleep(0.1)
+      print('grown', flush=True)
+      kept = client.submit(sum, [1, 2])
+      client.gather(futures)
+      del futures
+      while len(client.scheduler_info()['workers']) > 1:
+          time.sleep(0.1)
+      print('shrunk, kept', kept.result(), flush=True)
+workers: {minimum: 1, maximum: 3}
+";
+    for engine in ["dask", "native"] {
+        let finished = Place::new().run_job(spec, &["--output", "json", "--engine", engine]);
+        assert_eq!(finished.code, 0, "{}", finished.stderr);
+        assert!(
+            finished.text().contains("grown\nshrunk, kept 3"),
+            "{}",
+            finished.text()
+        );
+        let workers = &finished.status()["workers"];
+        assert_eq!(
+            (&workers["desired"], &workers["lost"]),
+            (&1.into(), &0.into()),
+            "{workers:#}"
+        );
+    }
+}

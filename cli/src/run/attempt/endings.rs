@@ -1,0 +1,178 @@
+//! What the end of a process means for its attempt, and how an attempt fails.
+
+use super::{Attempt, AttemptEnd, Scheduler};
+use crate::clock;
+use crate::run::groups::Loss;
+use crate::run::logs;
+use crate::run::process::{Exit, Who};
+use contract::Role;
+use contract::status::{Failure, FailureClass, reason};
+use plan::names;
+
+impl Attempt<'_> {
+    pub(super) fn heard_of_end(&mut self, exit: Exit) -> Option<AttemptEnd> {
+        match exit.who {
+            Who::Runner => Some(self.runner_ended(exit)),
+            Who::Scheduler => self.scheduler_ended(exit),
+            Who::Worker { group, slot } => self.worker_ended(exit, group, slot),
+        }
+    }
+
+    fn runner_ended(&mut self, exit: Exit) -> AttemptEnd {
+        let code = exit.code();
+        if code == 0 {
+            return AttemptEnd::Succeeded;
+        }
+        let reason = if exit.status.code().is_some() {
+            reason::NON_ZERO_EXIT
+        } else {
+            reason::KILLED_BY_SIGNAL
+        };
+        let mut message = format!("the program {}", exit.description());
+        if self.status.workers.lost > 0 {
+            message.push_str(&format!(
+                "; {} workers were lost before",
+                self.status.workers.lost
+            ));
+        }
+        let tail = self
+            .runner
+            .as_ref()
+            .map(|runner| runner.tail.lock().expect("no holder panics").text());
+        AttemptEnd::Failed {
+            failure: Failure {
+                role: Role::Runner,
+                pod: Some(names::runner(
+                    self.setting.job.name.as_str(),
+                    self.setting.number,
+                )),
+                class: FailureClass::Application,
+                reason: reason.to_owned(),
+                message,
+                exit_code: Some(i32::from(code)),
+                log: tail.filter(|tail| !tail.is_empty()),
+            },
+            exit_code: code,
+        }
+    }
+
+    fn scheduler_ended(&mut self, exit: Exit) -> Option<AttemptEnd> {
+        let name = names::scheduler(self.setting.job.name.as_str(), self.setting.number);
+        let answered = matches!(self.scheduler, Scheduler::Answering { .. });
+        let closed = exit.code() == 0 && answered;
+        self.scheduler = Scheduler::Closed;
+        self.status.scheduler_address = None;
+        match (closed, &self.setting.job.job) {
+            // The program said `client.shutdown()`, and decides by its own end.
+            (true, Some(_)) => None,
+            (true, None) => Some(AttemptEnd::Idle),
+            (false, _) => {
+                let (class, reason) = if answered {
+                    (FailureClass::SchedulerLost, reason::SCHEDULER_LOST)
+                } else {
+                    (FailureClass::Image, reason::START_FAILED)
+                };
+                Some(self.infrastructure_failure(
+                    Role::Scheduler,
+                    &name,
+                    class,
+                    reason,
+                    format!("the scheduler {}", exit.description()),
+                ))
+            }
+        }
+    }
+
+    fn worker_ended(&mut self, exit: Exit, group: usize, slot: usize) -> Option<AttemptEnd> {
+        let name = self.groups[group].slots[slot].name.clone();
+        let outcome = self.groups[group].lose(slot, clock::monotonic());
+        // With the scheduler its workers end too.
+        if self.scheduler == Scheduler::Closed || outcome == Loss::Retired {
+            return None;
+        }
+        self.status.workers.lost += 1;
+        self.setting.console.say(&format!(
+            "worker {name} {}; it is replaced",
+            exit.description()
+        ));
+        match outcome {
+            Loss::Replaced | Loss::Retired => None,
+            Loss::TooMany => {
+                let message = format!(
+                    "group {} lost more than {} workers; the last one, {name}, {}",
+                    self.groups[group].name,
+                    self.groups[group].losses_allowed(),
+                    exit.description()
+                );
+                Some(self.infrastructure_failure(
+                    Role::Worker,
+                    &name,
+                    FailureClass::WorkersLost,
+                    reason::WORKERS_LOST,
+                    message,
+                ))
+            }
+        }
+    }
+
+    pub(super) fn not_started(&self, role: Role, name: &str, why: &str) -> AttemptEnd {
+        self.infrastructure_failure(
+            role,
+            name,
+            FailureClass::Image,
+            reason::START_FAILED,
+            format!("the {role} could not be started: {why}"),
+        )
+    }
+
+    pub(super) fn infrastructure_failure(
+        &self,
+        role: Role,
+        name: &str,
+        class: FailureClass,
+        reason: &str,
+        message: String,
+    ) -> AttemptEnd {
+        let log = match role {
+            Role::Runner => self
+                .runner
+                .as_ref()
+                .map(|runner| runner.tail.lock().expect("no holder panics").text()),
+            Role::Scheduler => Some(logs::tail_of(&self.log_of(role.as_str()))),
+            Role::Worker => Some(logs::tail_of(&self.log_of(name))),
+        };
+        AttemptEnd::Failed {
+            failure: Failure {
+                role,
+                pod: Some(name.to_owned()),
+                class,
+                reason: reason.to_owned(),
+                message,
+                exit_code: None,
+                log: log.filter(|log| !log.is_empty()),
+            },
+            exit_code: if class == FailureClass::Deadline {
+                contract::exit_code::DEADLINE
+            } else {
+                contract::exit_code::INFRASTRUCTURE
+            },
+        }
+    }
+
+    pub(super) fn program_not_found(&self, program: &str, name: &str) -> AttemptEnd {
+        let message = format!("the program {program} (spec.job.command[0]) was not found");
+        match self.infrastructure_failure(
+            Role::Runner,
+            name,
+            FailureClass::Image,
+            reason::START_FAILED,
+            message,
+        ) {
+            AttemptEnd::Failed { failure, .. } => AttemptEnd::Failed {
+                failure,
+                exit_code: contract::exit_code::NOT_FOUND,
+            },
+            other @ (AttemptEnd::Succeeded | AttemptEnd::Idle) => other,
+        }
+    }
+}
