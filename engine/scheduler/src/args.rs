@@ -53,7 +53,7 @@ pub struct SchedulerArgs {
     #[arg(long, value_name = "ADDRESS", default_value = ":8787")]
     pub dashboard_address: String,
 
-    /// Answer HTTP with a status page [default]
+    /// Answer HTTP with a status page (the default)
     #[arg(long, overrides_with = "no_dashboard")]
     pub dashboard: bool,
 
@@ -65,7 +65,7 @@ pub struct SchedulerArgs {
     #[arg(long, overrides_with = "no_jupyter", hide_short_help = true)]
     pub jupyter: bool,
 
-    /// Start no Jupyter server [default]
+    /// Start no Jupyter server (the default)
     #[arg(long, hide_short_help = true)]
     pub no_jupyter: bool,
 
