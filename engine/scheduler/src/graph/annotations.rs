@@ -10,7 +10,9 @@ pub fn parse(merged: Value) -> Annotations {
     for (name, value) in merged.as_map().unwrap_or_default() {
         match name.as_str().unwrap_or_default() {
             "restrictions" | "workers" => parsed.workers = items(value),
-            "loose_restrictions" | "allow_other_workers" => parsed.allow_other_workers = value.is_truthy(),
+            "loose_restrictions" | "allow_other_workers" => {
+                parsed.allow_other_workers = value.is_truthy()
+            }
             "resources" => parsed.resources = Some(resources(value).into()),
             "retries" => parsed.retries = retries(value),
             "priority" => parsed.priority = value.as_f64(),
@@ -32,7 +34,9 @@ fn items(value: &Value) -> Vec<Value> {
 
 fn resources(value: &Value) -> Vec<(Arc<str>, f64)> {
     let entries = value.as_map().unwrap_or_default().iter();
-    entries.filter_map(|(name, amount)| Some((Arc::from(name.as_str()?), amount.as_f64()?))).collect()
+    entries
+        .filter_map(|(name, amount)| Some((Arc::from(name.as_str()?), amount.as_f64()?)))
+        .collect()
 }
 
 fn retries(value: &Value) -> u32 {
@@ -55,12 +59,18 @@ mod tests {
         assert_eq!(parsed.workers, [Value::from("alice")]);
         assert!(parsed.allow_other_workers);
         assert_eq!((parsed.retries, parsed.priority), (3, Some(2.5)));
-        assert_eq!(parsed.resources.as_deref(), Some(&[(Arc::from("GPU"), 1.0)][..]));
+        assert_eq!(
+            parsed.resources.as_deref(),
+            Some(&[(Arc::from("GPU"), 1.0)][..])
+        );
         assert_eq!(parsed.wire, merged);
     }
 
     #[test]
     fn a_single_worker_needs_no_list() {
-        assert_eq!(parse(map! {"workers" => "bob"}).workers, [Value::from("bob")]);
+        assert_eq!(
+            parse(map! {"workers" => "bob"}).workers,
+            [Value::from("bob")]
+        );
     }
 }

@@ -31,6 +31,8 @@ pub enum Kind {
     PluginRemove = 66,
     Hook = 67,
     Answer = 68,
+    Close = 69,
+    GroupWorkers = 70,
 }
 
 impl Kind {
@@ -74,7 +76,10 @@ pub struct MessageReader<R> {
 
 impl<R: AsyncRead + Unpin> MessageReader<R> {
     pub fn new(stream: R) -> Self {
-        Self { stream, buffer: BytesMut::new() }
+        Self {
+            stream,
+            buffer: BytesMut::new(),
+        }
     }
 
     /// The next message, or `None` at the end of the stream between two of them.
@@ -99,12 +104,18 @@ impl<R: AsyncRead + Unpin> MessageReader<R> {
         }
         let mut prelude = &self.buffer[..PRELUDE_BYTES];
         let (kind, request) = (prelude.get_u32_le(), prelude.get_u32_le());
-        let (header_len, blob_count) = (prelude.get_u32_le() as usize, prelude.get_u32_le() as usize);
+        let (header_len, blob_count) =
+            (prelude.get_u32_le() as usize, prelude.get_u32_le() as usize);
         if blob_count > MAX_BLOBS {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "too many blobs in one message"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "too many blobs in one message",
+            ));
         }
         let sizes_end = PRELUDE_BYTES + 8 * blob_count;
-        let Some(mut sizes) = self.buffer.get(PRELUDE_BYTES..sizes_end) else { return Ok(None) };
+        let Some(mut sizes) = self.buffer.get(PRELUDE_BYTES..sizes_end) else {
+            return Ok(None);
+        };
         let mut total = sizes_end as u64 + header_len as u64;
         while sizes.has_remaining() {
             total = total.saturating_add(sizes.get_u64_le());
@@ -120,7 +131,12 @@ impl<R: AsyncRead + Unpin> MessageReader<R> {
         while sizes.has_remaining() {
             blobs.push(message.split_to(sizes.get_u64_le() as usize));
         }
-        Ok(Some(Message { kind: Kind::from_helper(kind)?, request, header, blobs }))
+        Ok(Some(Message {
+            kind: Kind::from_helper(kind)?,
+            request,
+            header,
+            blobs,
+        }))
     }
 }
 
@@ -161,15 +177,28 @@ mod tests {
 
     #[tokio::test]
     async fn messages_survive_any_cut_of_the_stream() {
-        let blobs = [Bytes::from_static(b"abc"), Bytes::new(), Bytes::from(vec![9; 40_000])];
-        let sent = [from_helper(Kind::Hello, &[]), from_helper(Kind::Tasks, &blobs)].concat();
+        let blobs = [
+            Bytes::from_static(b"abc"),
+            Bytes::new(),
+            Bytes::from(vec![9; 40_000]),
+        ];
+        let sent = [
+            from_helper(Kind::Hello, &[]),
+            from_helper(Kind::Tasks, &blobs),
+        ]
+        .concat();
         for step in [1, 7, 4096, sent.len()] {
-            let chunks = sent.chunks(step).map(|chunk| Ok::<_, io::Error>(Bytes::copy_from_slice(chunk)));
+            let chunks = sent
+                .chunks(step)
+                .map(|chunk| Ok::<_, io::Error>(Bytes::copy_from_slice(chunk)));
             let mut reader = MessageReader::new(chunked(chunks.collect()));
             let first = reader.next().await.expect("reads").expect("a message");
             assert_eq!((first.kind, first.blobs.len()), (Kind::Hello, 0));
             let second = reader.next().await.expect("reads").expect("a message");
-            assert_eq!((second.kind, second.request, &second.blobs[..]), (Kind::Tasks, 7, &blobs[..]));
+            assert_eq!(
+                (second.kind, second.request, &second.blobs[..]),
+                (Kind::Tasks, 7, &blobs[..])
+            );
             assert!(reader.next().await.expect("ends cleanly").is_none());
         }
     }
@@ -212,6 +241,11 @@ mod tests {
                 std::task::Poll::Ready(Ok(()))
             }
         }
-        Chunks(chunks.into_iter().map(|chunk| chunk.expect("in memory")).collect())
+        Chunks(
+            chunks
+                .into_iter()
+                .map(|chunk| chunk.expect("in memory"))
+                .collect(),
+        )
     }
 }

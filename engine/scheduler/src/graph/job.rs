@@ -31,7 +31,9 @@ impl Job {
         match self.answer {
             Answer::Graph(sender) => drop(sender.send(Err(error))),
             Answer::Frames(sender) => drop(sender.send(Err(error))),
-            Answer::Nobody => tracing::warn!(%error, "graph helper refused what every helper is told"),
+            Answer::Nobody => {
+                tracing::warn!(%error, "graph helper refused what every helper is told")
+            }
         }
     }
 

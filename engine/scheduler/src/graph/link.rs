@@ -74,20 +74,40 @@ pub fn start(shared: Arc<Shared>, slot: usize) {
 /// The whole life of one helper; an error means that it never worked.
 async fn run(shared: &Arc<Shared>, slot: usize) -> Result<(), String> {
     let python = shared.options.python.display();
-    let Process { mut child, stream, lifeline, introduction } = process::start(&shared.options, Mode::Graphs)
+    let Process {
+        mut child,
+        stream,
+        lifeline,
+        introduction,
+    } = process::start(&shared.options, Mode::Graphs)
         .map_err(|error| format!("cannot start the Python interpreter {python}: {error}"))?;
     shared.lock().process_ids[slot] = child.id();
     let (read, mut write) = stream.into_split();
     let mut reader = MessageReader::new(read);
-    let greeting = tokio::time::timeout(START_LIMIT, greet(&mut reader, &mut write, &introduction)).await;
+    let greeting =
+        tokio::time::timeout(START_LIMIT, greet(&mut reader, &mut write, &introduction)).await;
     let environment = match greeting {
         Ok(Ok(environment)) => environment,
         Ok(Err(text)) => return Err(format!("{text}{}", exit_text(&mut child).await)),
-        Err(_) => return Err(format!("{python} did not import dask and distributed within {START_LIMIT:?}")),
+        Err(_) => {
+            return Err(format!(
+                "{python} did not import dask and distributed within {START_LIMIT:?}"
+            ));
+        }
     };
-    tracing::info!(slot, pid = child.id(), distributed = environment.distributed, "graph helper is ready");
+    tracing::info!(
+        slot,
+        pid = child.id(),
+        distributed = environment.distributed,
+        "graph helper is ready"
+    );
     let head_changed = ready(shared, slot, environment, write);
-    let mut session = Session { shared, slot, head_changed, builder: None };
+    let mut session = Session {
+        shared,
+        slot,
+        head_changed,
+        builder: None,
+    };
     let end = session.serve(&mut reader).await;
     shared.lock().links[slot] = None;
     drop(lifeline);
@@ -95,7 +115,7 @@ async fn run(shared: &Arc<Shared>, slot: usize) -> Result<(), String> {
     Ok(())
 }
 
-async fn greet(
+pub async fn greet(
     reader: &mut MessageReader<OwnedReadHalf>,
     write: &mut OwnedWriteHalf,
     introduction: &Bytes,
@@ -105,16 +125,25 @@ async fn greet(
     let message = reader.next().await.map_err(lost)?;
     let message = message.ok_or_else(|| "the graph helper ended while it started".to_owned())?;
     match message.kind {
-        Kind::Hello => Environment::read(message).map_err(|error| format!("the graph helper's greeting is unreadable: {error}")),
+        Kind::Hello => Environment::read(message)
+            .map_err(|error| format!("the graph helper's greeting is unreadable: {error}")),
         _ => Err(start_refusal(&message)),
     }
 }
 
 /// Why the interpreter cannot be a helper, with the remedy.
 fn start_refusal(message: &Message) -> String {
-    let said = message.blobs.first().map(|blob| serde_json::from_slice::<serde_json::Value>(blob));
+    let said = message
+        .blobs
+        .first()
+        .map(|blob| serde_json::from_slice::<serde_json::Value>(blob));
     let said = said.and_then(Result::ok).unwrap_or_default();
-    let text = |field: &str| said.get(field).and_then(|value| value.as_str()).unwrap_or("unknown").to_owned();
+    let text = |field: &str| {
+        said.get(field)
+            .and_then(|value| value.as_str())
+            .unwrap_or("unknown")
+            .to_owned()
+    };
     format!(
         "the Python interpreter {} cannot open graphs: {}. It needs the dask and distributed of the clients; \
          choose another interpreter with --python or DASKJOB_PYTHON",
@@ -142,20 +171,32 @@ impl Environment {
 }
 
 /// The helper takes requests from now on; first the files that every helper has.
-fn ready(shared: &Arc<Shared>, slot: usize, environment: Environment, write: OwnedWriteHalf) -> Arc<Notify> {
+fn ready(
+    shared: &Arc<Shared>,
+    slot: usize,
+    environment: Environment,
+    write: OwnedWriteHalf,
+) -> Arc<Notify> {
     let (outgoing, pieces) = mpsc::unbounded_channel();
     tokio::spawn(write_out(write, pieces));
     let head_changed = Arc::new(Notify::new());
     {
         let mut state = shared.lock();
-        state.links[slot] = Some(Link { outgoing, head_changed: head_changed.clone() });
+        state.links[slot] = Some(Link {
+            outgoing,
+            head_changed: head_changed.clone(),
+        });
         state.pool.slots[slot].state = SlotState::Ready;
         for upload in state.uploads.clone() {
-            state.pool.slots[slot].running.push_back(upload.job(Answer::Nobody));
+            state.pool.slots[slot]
+                .running
+                .push_back(upload.job(Answer::Nobody));
             state.send_last(slot);
         }
     }
-    shared.environment.send_replace(Some(Ok(Arc::new(environment))));
+    shared
+        .environment
+        .send_replace(Some(Ok(Arc::new(environment))));
     shared.advance();
     head_changed
 }
@@ -211,8 +252,15 @@ impl Session<'_> {
     /// Handles one message; `Some(more)` when it ended a request, and whether another one follows.
     fn handle(&mut self, message: Message) -> Result<Option<bool>, ReplyError> {
         match message.kind {
-            Kind::Begin => self.builder.insert(GraphBuilder::default()).begin(message)?,
-            Kind::Tasks => self.builder.as_mut().ok_or(ReplyError::Order)?.tasks(message)?,
+            Kind::Begin => self
+                .builder
+                .insert(GraphBuilder::default())
+                .begin(message)?,
+            Kind::Tasks => self
+                .builder
+                .as_mut()
+                .ok_or(ReplyError::Order)?
+                .tasks(message)?,
             Kind::End => {
                 let graph = self.builder.take().ok_or(ReplyError::Order)?.finish()?;
                 return self.answer(|answer| match answer {
@@ -247,7 +295,10 @@ impl Session<'_> {
 
     /// Takes the request that has been answered, and gives the helper new ones.
     fn finish_head(&self) -> Result<(Job, bool), ReplyError> {
-        let job = self.shared.lock().pool.slots[self.slot].running.pop_front().ok_or(ReplyError::Order)?;
+        let job = self.shared.lock().pool.slots[self.slot]
+            .running
+            .pop_front()
+            .ok_or(ReplyError::Order)?;
         self.shared.advance();
         let more = !self.shared.lock().pool.slots[self.slot].running.is_empty();
         Ok((job, more))
@@ -274,7 +325,12 @@ async fn bury(shared: &Arc<Shared>, slot: usize, end: End, child: &mut Child) {
     if *shared.closed.borrow() {
         return;
     }
-    tracing::warn!(slot, reason, held_a_graph = guilty.is_some(), "graph helper is gone");
+    tracing::warn!(
+        slot,
+        reason,
+        held_a_graph = guilty.is_some(),
+        "graph helper is gone"
+    );
     if let Some(job) = guilty {
         job.fail(GraphError::runtime(&format!(
             "The graph helper, the scheduler's Python process that opens graphs, {reason} while it was opening this \
@@ -285,7 +341,7 @@ async fn bury(shared: &Arc<Shared>, slot: usize, end: End, child: &mut Child) {
 }
 
 /// `: exit code 3` or `: killed by signal 9 …`.
-async fn exit_text(child: &mut Child) -> String {
+pub async fn exit_text(child: &mut Child) -> String {
     match tokio::time::timeout(EXIT_LIMIT, child.wait()).await {
         Ok(Ok(status)) => describe(status),
         Ok(Err(error)) => format!(" ({error})"),
@@ -296,7 +352,9 @@ async fn exit_text(child: &mut Child) -> String {
 fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!(" with exit code {code}"),
-        (None, Some(9)) => " killed by signal 9 (SIGKILL; the kernel sends it when memory runs out)".to_owned(),
+        (None, Some(9)) => {
+            " killed by signal 9 (SIGKILL; the kernel sends it when memory runs out)".to_owned()
+        }
         (None, Some(signal)) => format!(" killed by signal {signal}"),
         (None, None) => String::new(),
     }
@@ -315,7 +373,12 @@ fn start_failed(shared: &Arc<Shared>, slot: usize, text: &str) {
             _ => Default::default(),
         }
     };
-    if shared.environment.borrow().as_ref().is_none_or(Result::is_err) {
+    if shared
+        .environment
+        .borrow()
+        .as_ref()
+        .is_none_or(Result::is_err)
+    {
         shared.environment.send_replace(Some(Err(error.clone())));
     }
     for job in failed {
@@ -325,5 +388,11 @@ fn start_failed(shared: &Arc<Shared>, slot: usize, text: &str) {
 
 /// Which processes are alive.
 pub fn process_ids(shared: &Shared) -> Vec<u32> {
-    shared.lock().process_ids.iter().flatten().copied().collect()
+    shared
+        .lock()
+        .process_ids
+        .iter()
+        .flatten()
+        .copied()
+        .collect()
 }

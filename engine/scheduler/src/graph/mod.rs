@@ -7,6 +7,7 @@
 mod annotations;
 mod channel;
 mod error;
+mod functions;
 mod job;
 mod link;
 mod pool;
@@ -17,10 +18,12 @@ mod request;
 mod tests;
 
 pub use error::GraphError;
+pub use functions::Backdoor;
 pub use link::Environment;
 
 use bytes::Bytes;
 use channel::Kind;
+use functions::Functions;
 use job::{Answer, Job};
 use pool::{Pool, SlotState, Step};
 use protocol::messages::UpdateGraph;
@@ -58,7 +61,8 @@ impl Default for HelperOptions {
             count: 2,
             time_limit: Duration::from_secs(600),
             memory_limit_bytes: None,
-            local_directory: std::env::temp_dir().join(format!("daskjob-scheduler-{}", std::process::id())),
+            local_directory: std::env::temp_dir()
+                .join(format!("daskjob-scheduler-{}", std::process::id())),
             preload: Vec::new(),
             preload_argv: Vec::new(),
         }
@@ -77,6 +81,7 @@ struct Shared {
     environment: watch::Sender<Option<Result<Arc<Environment>, GraphError>>>,
     /// Tells the tasks of the helpers that the handle is gone.
     closed: watch::Sender<bool>,
+    functions: Functions,
 }
 
 #[derive(Default)]
@@ -105,12 +110,18 @@ impl GraphHelpers {
     /// Starts the first helper; does not wait for it.
     pub fn start(options: HelperOptions) -> Arc<Self> {
         let count = options.count.max(1);
-        let state = State { pool: Pool::new(count), links: (0..count).map(|_| None).collect(), uploads: Vec::new(), process_ids: vec![None; count] };
+        let state = State {
+            pool: Pool::new(count),
+            links: (0..count).map(|_| None).collect(),
+            uploads: Vec::new(),
+            process_ids: vec![None; count],
+        };
         let shared = Arc::new(Shared {
             options,
             pool: Mutex::new(state),
             environment: watch::Sender::new(None),
             closed: watch::Sender::new(false),
+            functions: Functions::default(),
         });
         shared.lock().pool.slots[0].state = SlotState::Starting;
         link::start(shared.clone(), 0);
@@ -120,11 +131,21 @@ impl GraphHelpers {
     /// Opens a client's graph. Answers of one client come in the order of its calls' first polls.
     ///
     /// Left to the caller: `fifo_timeout_ns`, `code`, `span_metadata`.
-    pub async fn materialize(&self, client: &str, update: &UpdateGraph) -> Result<Graph, GraphError> {
+    pub async fn materialize(
+        &self,
+        client: &str,
+        update: &UpdateGraph,
+    ) -> Result<Graph, GraphError> {
         let (header, blobs) = request::materialize(update)?;
         let (sender, answer) = oneshot::channel();
         let client = Some(Arc::from(client));
-        self.shared.submit(Job { kind: Kind::Materialize, header, blobs, client, answer: Answer::Graph(sender) });
+        self.shared.submit(Job {
+            kind: Kind::Materialize,
+            header,
+            blobs,
+            client,
+            answer: Answer::Graph(sender),
+        });
         let opened = answer.await.unwrap_or_else(|_| Err(closing()))?;
         let graph = request::with_priorities(opened, update).await?;
         Ok(request::complete(graph, update))
@@ -151,40 +172,112 @@ impl GraphHelpers {
     }
 
     /// Opens a pickle; what a message cannot hold stays pickled inside.
-    pub async fn load_pickle(&self, pickle: Bytes, buffers: Vec<Bytes>) -> Result<Value, GraphError> {
+    pub async fn load_pickle(
+        &self,
+        pickle: Bytes,
+        buffers: Vec<Bytes>,
+    ) -> Result<Value, GraphError> {
         let blobs = std::iter::once(pickle).chain(buffers).collect();
         self.value(Kind::Load, request::header(&[]), blobs).await
     }
 
     /// Pickles a value.
     pub async fn dumps(&self, value: &Value) -> Result<Bytes, GraphError> {
-        self.pickle(Kind::Dump, request::header(&[]), encode_value(value).0).await
+        self.pickle(Kind::Dump, request::header(&[]), encode_value(value).0)
+            .await
     }
 
     /// The pickle of `module.class(*arguments)`, such as `distributed.scheduler.KilledWorker(…)`.
-    pub async fn exception(&self, module: &str, class: &str, arguments: Vec<Value>) -> Result<Bytes, GraphError> {
-        let header = request::header(&[("module", &Value::from(module)), ("name", &Value::from(class))]);
-        self.pickle(Kind::Exception, header, encode_value(&Value::Array(arguments)).0).await
+    pub async fn exception(
+        &self,
+        module: &str,
+        class: &str,
+        arguments: Vec<Value>,
+    ) -> Result<Bytes, GraphError> {
+        let header = request::header(&[
+            ("module", &Value::from(module)),
+            ("name", &Value::from(class)),
+        ]);
+        self.pickle(
+            Kind::Exception,
+            header,
+            encode_value(&Value::Array(arguments)).0,
+        )
+        .await
     }
 
     /// Puts a file where every helper, present and future, imports from.
     pub async fn upload_file(&self, name: &str, data: Bytes, load: bool) -> Result<(), GraphError> {
-        let directory = Value::from(self.shared.options.local_directory.to_string_lossy().as_ref());
-        let header = request::header(&[
-            ("directory", &directory),
-            ("name", &Value::from(name)),
-            ("load", &Value::from(load)),
-        ]);
-        let upload = Upload { header, data };
-        let answers = self.shared.upload(&upload);
-        if answers.is_empty() {
-            self.shared.ask(Kind::Upload, upload.header.clone(), vec![upload.data.clone()]).await?;
+        self.shared.upload_file(name, data, load).await
+    }
+
+    /// Whom functions and plugins ask; from now on modules to preload run.
+    pub fn answer_questions(&self, backdoor: Arc<dyn Backdoor>) {
+        self.shared.functions.set_backdoor(backdoor);
+        if !self.shared.options.preload.is_empty() {
+            self.shared.functions.start(&self.shared);
         }
-        for answer in answers {
-            answer.await.unwrap_or_else(|_| Err(closing()))?;
+    }
+
+    /// Runs a pickled function in the scheduler's Python; the result is the reply to `run_function`.
+    pub async fn run_function(
+        &self,
+        function: Bytes,
+        args: Option<Bytes>,
+        kwargs: Option<Bytes>,
+        wait: bool,
+    ) -> Result<Value, GraphError> {
+        let given = [("function", Some(function)), ("args", args), ("kwargs", kwargs)];
+        let given = given.into_iter().filter_map(|(name, pickle)| Some((name, pickle?)));
+        let (names, blobs): (Vec<_>, Vec<_>) = given.unzip();
+        let names = Value::Array(names.into_iter().map(Value::text).collect());
+        let header = request::header(&[("fields", &names), ("wait", &Value::from(wait))]);
+        self.shared.functions.ask(&self.shared, Kind::Run, &header, &blobs).await
+    }
+
+    /// `{address: label}` where workers for which a pickled function of a `WorkerState` is equal have equal labels.
+    pub async fn group_workers(&self, function: Bytes) -> Result<Value, GraphError> {
+        let header = request::header(&[]);
+        self.shared.functions.ask(&self.shared, Kind::GroupWorkers, &header, &[function]).await
+    }
+
+    /// Registers a pickled scheduler plugin and runs its `start`. `name` may be nil: the plugin knows.
+    pub async fn register_scheduler_plugin(
+        &self,
+        plugin: Bytes,
+        name: &Value,
+        idempotent: bool,
+    ) -> Result<(), GraphError> {
+        self.shared.functions.add_plugin(&self.shared, plugin, name, idempotent).await
+    }
+
+    pub async fn unregister_scheduler_plugin(&self, name: &str) -> Result<(), GraphError> {
+        self.shared.functions.remove_plugin(&self.shared, name).await
+    }
+
+    /// Tells plugins what has happened; costs nothing while none wants to know. `arguments` go by name.
+    pub fn hook(&self, name: &'static str, takes_scheduler: bool, arguments: Value) {
+        if !self.shared.functions.has_hook(name) {
+            return;
         }
-        self.shared.lock().uploads.push(upload);
-        Ok(())
+        let shared = self.shared.clone();
+        let header = request::header(&[("name", &Value::from(name)), ("scheduler", &Value::from(takes_scheduler))]);
+        tokio::spawn(async move {
+            let blobs = encode_value(&arguments).0;
+            if let Err(error) = shared.functions.ask(&shared, Kind::Hook, &header, &blobs).await {
+                tracing::warn!(%error, hook = name, "plugins could not be told");
+            }
+        });
+    }
+
+    /// Runs `before_close` and `close` of the plugins, where there are any.
+    pub async fn close_plugins(&self) {
+        if self.shared.functions.is_running() {
+            let header = request::header(&[]);
+            if let Err(error) = self.shared.functions.ask(&self.shared, Kind::Close, &header, &[]).await {
+                tracing::warn!(%error, "plugins could not be closed");
+            }
+        }
     }
 
     /// Process ids of the helpers that live, for measurements.
@@ -192,14 +285,27 @@ impl GraphHelpers {
         link::process_ids(&self.shared)
     }
 
-    async fn value(&self, kind: Kind, header: Bytes, blobs: Vec<Bytes>) -> Result<Value, GraphError> {
+    async fn value(
+        &self,
+        kind: Kind,
+        header: Bytes,
+        blobs: Vec<Bytes>,
+    ) -> Result<Value, GraphError> {
         let frames = self.shared.ask(kind, header, blobs).await?;
         reply::value(frames).map_err(|error| malformed(&error))
     }
 
-    async fn pickle(&self, kind: Kind, header: Bytes, blobs: Vec<Bytes>) -> Result<Bytes, GraphError> {
+    async fn pickle(
+        &self,
+        kind: Kind,
+        header: Bytes,
+        blobs: Vec<Bytes>,
+    ) -> Result<Bytes, GraphError> {
         let frames = self.shared.ask(kind, header, blobs).await?;
-        frames.into_iter().next().ok_or_else(|| malformed(&"no pickle in it"))
+        frames
+            .into_iter()
+            .next()
+            .ok_or_else(|| malformed(&"no pickle in it"))
     }
 }
 
@@ -212,12 +318,25 @@ impl Drop for GraphHelpers {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic while holding it would be our bug and must not spread to every later graph.
-        self.pool.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.pool
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    async fn ask(self: &Arc<Self>, kind: Kind, header: Bytes, blobs: Vec<Bytes>) -> Result<Vec<Bytes>, GraphError> {
+    async fn ask(
+        self: &Arc<Self>,
+        kind: Kind,
+        header: Bytes,
+        blobs: Vec<Bytes>,
+    ) -> Result<Vec<Bytes>, GraphError> {
         let (sender, answer) = oneshot::channel();
-        self.submit(Job { kind, header, blobs, client: None, answer: Answer::Frames(sender) });
+        self.submit(Job {
+            kind,
+            header,
+            blobs,
+            client: None,
+            answer: Answer::Frames(sender),
+        });
         answer.await.unwrap_or_else(|_| Err(closing()))
     }
 
@@ -244,21 +363,52 @@ impl Shared {
         let alive = state.pool.count(SlotState::Ready) + state.pool.count(SlotState::Starting);
         if alive == 0 && state.pool.slots[0].state == SlotState::Absent {
             state.pool.slots[0].state = SlotState::Starting;
-            if self.environment.borrow().as_ref().is_some_and(Result::is_err) {
+            if self
+                .environment
+                .borrow()
+                .as_ref()
+                .is_some_and(Result::is_err)
+            {
                 self.environment.send_replace(None);
             }
             link::start(self.clone(), 0);
         }
     }
 
+    async fn upload_file(self: &Arc<Self>, name: &str, data: Bytes, load: bool) -> Result<(), GraphError> {
+        let directory = Value::from(self.options.local_directory.to_string_lossy().as_ref());
+        let header = request::header(&[
+            ("directory", &directory),
+            ("name", &Value::from(name)),
+            ("load", &Value::from(load)),
+        ]);
+        let upload = Upload { header, data };
+        let answers = self.upload(&upload);
+        if answers.is_empty() {
+            self.ask(Kind::Upload, upload.header.clone(), vec![upload.data.clone()]).await?;
+        }
+        for answer in answers {
+            answer.await.unwrap_or_else(|_| Err(closing()))?;
+        }
+        self.lock().uploads.push(upload);
+        Ok(())
+    }
+
     /// Tells the helpers that are there.
-    fn upload(self: &Arc<Self>, upload: &Upload) -> Vec<oneshot::Receiver<Result<Vec<Bytes>, GraphError>>> {
+    fn upload(
+        self: &Arc<Self>,
+        upload: &Upload,
+    ) -> Vec<oneshot::Receiver<Result<Vec<Bytes>, GraphError>>> {
         let mut state = self.lock();
-        let ready = (0..state.links.len()).filter(|slot| state.links[*slot].is_some()).collect::<Vec<_>>();
+        let ready = (0..state.links.len())
+            .filter(|slot| state.links[*slot].is_some())
+            .collect::<Vec<_>>();
         let mut answers = Vec::new();
         for slot in ready {
             let (sender, answer) = oneshot::channel();
-            state.pool.slots[slot].running.push_back(upload.job(Answer::Frames(sender)));
+            state.pool.slots[slot]
+                .running
+                .push_back(upload.job(Answer::Frames(sender)));
             state.send_last(slot);
             answers.push(answer);
         }
@@ -268,7 +418,13 @@ impl Shared {
 
 impl Upload {
     fn job(&self, answer: Answer) -> Job {
-        Job { kind: Kind::Upload, header: self.header.clone(), blobs: vec![self.data.clone()], client: None, answer }
+        Job {
+            kind: Kind::Upload,
+            header: self.header.clone(),
+            blobs: vec![self.data.clone()],
+            client: None,
+            answer,
+        }
     }
 }
 
@@ -278,7 +434,9 @@ impl State {
         let running = &self.pool.slots[slot].running;
         if let (Some(link), Some(job)) = (&self.links[slot], running.back()) {
             // A helper that is gone is noticed by its reader, which puts the request back.
-            let _gone = link.outgoing.send(channel::encode(job.kind, 0, &job.header, &job.blobs));
+            let _gone = link
+                .outgoing
+                .send(channel::encode(job.kind, 0, &job.header, &job.blobs));
             if running.len() == 1 {
                 link.head_changed.notify_one();
             }
@@ -291,5 +449,7 @@ fn closing() -> GraphError {
 }
 
 fn malformed(error: &dyn std::fmt::Display) -> GraphError {
-    GraphError::runtime(&format!("the graph helper gave an answer that the scheduler cannot read: {error}"))
+    GraphError::runtime(&format!(
+        "the graph helper gave an answer that the scheduler cannot read: {error}"
+    ))
 }

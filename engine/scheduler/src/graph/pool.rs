@@ -46,7 +46,10 @@ pub enum Step {
 
 impl Pool {
     pub fn new(size: usize) -> Self {
-        Self { slots: (0..size.max(1)).map(|_| Slot::default()).collect(), waiting: VecDeque::new() }
+        Self {
+            slots: (0..size.max(1)).map(|_| Slot::default()).collect(),
+            waiting: VecDeque::new(),
+        }
     }
 
     /// The next step towards an empty queue, or `None` when there is nothing to do now. Call until `None`.
@@ -55,12 +58,18 @@ impl Pool {
         let mut stuck = 0;
         for index in 0..self.waiting.len() {
             let client = self.waiting[index].client.clone();
-            if client.as_ref().is_some_and(|client| skipped.contains(client)) {
+            if client
+                .as_ref()
+                .is_some_and(|client| skipped.contains(client))
+            {
                 continue;
             }
             match self.place_for(client.as_ref()) {
                 Some(slot) => {
-                    let job = self.waiting.remove(index).expect("the index is of this queue");
+                    let job = self
+                        .waiting
+                        .remove(index)
+                        .expect("the index is of this queue");
                     self.slots[slot].running.push_back(job);
                     return Some(Step::Send(slot));
                 }
@@ -72,7 +81,10 @@ impl Pool {
         }
         // Each helper that is starting will take one; more are started only for more requests.
         let starting = self.count(SlotState::Starting);
-        let absent = self.slots.iter().position(|slot| slot.state == SlotState::Absent)?;
+        let absent = self
+            .slots
+            .iter()
+            .position(|slot| slot.state == SlotState::Absent)?;
         (stuck > starting).then(|| {
             self.slots[absent].state = SlotState::Starting;
             Step::Start(absent)
@@ -84,12 +96,18 @@ impl Pool {
         if let Some(slot) = self.helper_of(client) {
             return (self.slots[slot].running.len() < PIPELINED).then_some(slot);
         }
-        self.slots.iter().position(|slot| slot.state == SlotState::Ready && slot.running.is_empty())
+        self.slots
+            .iter()
+            .position(|slot| slot.state == SlotState::Ready && slot.running.is_empty())
     }
 
     fn helper_of(&self, client: Option<&Arc<str>>) -> Option<usize> {
         let client = client?;
-        self.slots.iter().position(|slot| slot.running.iter().any(|job| job.client.as_ref() == Some(client)))
+        self.slots.iter().position(|slot| {
+            slot.running
+                .iter()
+                .any(|job| job.client.as_ref() == Some(client))
+        })
     }
 
     /// Whether the client's requests wait for one helper only, so that another one would not help.

@@ -62,7 +62,12 @@ pub fn start(options: &HelperOptions, mode: Mode) -> io::Result<Process> {
     }
     let child = command.spawn()?;
     let introduction = introduction(options, mode);
-    Ok(Process { child, stream: UnixStream::from_std(ours)?, lifeline, introduction })
+    Ok(Process {
+        child,
+        stream: UnixStream::from_std(ours)?,
+        lifeline,
+        introduction,
+    })
 }
 
 fn introduction(options: &HelperOptions, mode: Mode) -> Bytes {

@@ -43,7 +43,12 @@ pub fn value(frames: Vec<Bytes>) -> Result<Value, DecodeError> {
 pub fn error(message: &Message) -> Result<GraphError, ReplyError> {
     let header = header(&message.header)?;
     let bytes = |field| header.get(field).and_then(Value::as_bytes).cloned();
-    let text = |field| header.get(field).and_then(Value::as_text).map(|text| text.to_string_lossy().into_owned());
+    let text = |field| {
+        header
+            .get(field)
+            .and_then(Value::as_text)
+            .map(|text| text.to_string_lossy().into_owned())
+    };
     Ok(GraphError {
         exception: bytes("exception").ok_or(ReplyError::Missing("exception", 0))?,
         traceback: bytes("traceback"),
@@ -52,12 +57,15 @@ pub fn error(message: &Message) -> Result<GraphError, ReplyError> {
     })
 }
 
-fn header(bytes: &Bytes) -> Result<Value, DecodeError> {
+pub fn header(bytes: &Bytes) -> Result<Value, DecodeError> {
     Value::read_plain(&mut Reader::new(bytes))
 }
 
 fn count(header: &Value, field: &'static str) -> Result<usize, ReplyError> {
-    let number = header.get(field).and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok());
+    let number = header
+        .get(field)
+        .and_then(Value::as_u64)
+        .and_then(|number| usize::try_from(number).ok());
     number.ok_or(ReplyError::Missing(field, 0))
 }
 
@@ -106,11 +114,16 @@ impl GraphBuilder {
         }
         let annotation_frames = count(&header, "annotation_frames")?;
         let (columns, rest) = message.blobs.split_at(COLUMNS);
-        let (frames, buffers) =
-            rest.split_at_checked(annotation_frames).ok_or(ReplyError::Column("annotation"))?;
+        let (frames, buffers) = rest
+            .split_at_checked(annotation_frames)
+            .ok_or(ReplyError::Column("annotation"))?;
         self.add_prefixes(&header)?;
         self.add_annotations(frames)?;
-        read_keys(&columns[1], count(&header, "externals")?, &mut self.externals)?;
+        read_keys(
+            &columns[1],
+            count(&header, "externals")?,
+            &mut self.externals,
+        )?;
         let chunk = Chunk::read(columns, tasks, buffers_of(&header, buffers)?)?;
         self.add(chunk, total)
     }
@@ -118,13 +131,20 @@ impl GraphBuilder {
     /// The whole graph; END has arrived.
     pub fn finish(self) -> Result<Opened, ReplyError> {
         match self.total {
-            Some(total) if total == self.graph.tasks.len() => Ok(Opened { graph: self.graph, is_data: self.is_data }),
+            Some(total) if total == self.graph.tasks.len() => Ok(Opened {
+                graph: self.graph,
+                is_data: self.is_data,
+            }),
             _ => Err(ReplyError::Order),
         }
     }
 
     fn add_prefixes(&mut self, header: &Value) -> Result<(), ReplyError> {
-        for prefix in header.get("prefixes").and_then(Value::as_array).unwrap_or_default() {
+        for prefix in header
+            .get("prefixes")
+            .and_then(Value::as_array)
+            .unwrap_or_default()
+        {
             let prefix = prefix.as_bytes().ok_or(ReplyError::Column("prefix"))?;
             self.prefixes.push(Bytes::copy_from_slice(prefix));
         }
@@ -137,21 +157,36 @@ impl GraphBuilder {
         }
         let fresh = value(frames.to_vec())?.detached();
         let fresh = fresh.into_array().ok_or(ReplyError::Column("annotation"))?;
-        self.annotations.extend(fresh.into_iter().map(|merged| Arc::new(annotations::parse(merged))));
+        self.annotations.extend(
+            fresh
+                .into_iter()
+                .map(|merged| Arc::new(annotations::parse(merged))),
+        );
         Ok(())
     }
 
     fn add(&mut self, chunk: Chunk, total: usize) -> Result<(), ReplyError> {
         let placed = chunk.place(&self.prefixes)?;
-        self.is_data.extend(chunk.flags.iter().map(|flags| flags & DATA != 0));
+        self.is_data
+            .extend(chunk.flags.iter().map(|flags| flags & DATA != 0));
         let mut dependency = 0;
         for (index, key) in chunk.keys.into_iter().enumerate() {
-            let start = u32::try_from(self.graph.dependencies.len()).map_err(|_| ReplyError::Order)?;
-            for number in chunk.dependencies.get(dependency..).unwrap_or_default().iter().take(chunk.counts[index]) {
-                self.graph.dependencies.push(target(*number, total, &self.externals)?);
+            let start =
+                u32::try_from(self.graph.dependencies.len()).map_err(|_| ReplyError::Order)?;
+            for number in chunk
+                .dependencies
+                .get(dependency..)
+                .unwrap_or_default()
+                .iter()
+                .take(chunk.counts[index])
+            {
+                self.graph
+                    .dependencies
+                    .push(target(*number, total, &self.externals)?);
             }
             dependency += chunk.counts[index];
-            let end = u32::try_from(self.graph.dependencies.len()).map_err(|_| ReplyError::Order)?;
+            let end =
+                u32::try_from(self.graph.dependencies.len()).map_err(|_| ReplyError::Order)?;
             let annotations = match chunk.annotations.get(index).copied() {
                 None => self.annotation_of_all.clone(),
                 Some(NO_ANNOTATION) => None,
@@ -161,7 +196,11 @@ impl GraphBuilder {
             self.graph.tasks.push(GraphTask {
                 key,
                 dependencies: start..end,
-                run_spec: Some(RunSpec { slab: placed.slab.clone(), start: start_in_slab, len }),
+                run_spec: Some(RunSpec {
+                    slab: placed.slab.clone(),
+                    start: start_in_slab,
+                    len,
+                }),
                 data_producer: chunk.flags[index] & DATA_PRODUCER != 0,
                 is_barrier: chunk.flags[index] & BARRIER != 0,
                 annotations,
@@ -174,7 +213,10 @@ impl GraphBuilder {
     }
 
     fn annotation(&self, number: u32) -> Result<Arc<Annotations>, ReplyError> {
-        self.annotations.get(number as usize).cloned().ok_or(ReplyError::Missing("annotation", number))
+        self.annotations
+            .get(number as usize)
+            .cloned()
+            .ok_or(ReplyError::Missing("annotation", number))
     }
 }
 
@@ -182,7 +224,9 @@ fn target(number: u32, total: usize, externals: &[Key]) -> Result<Dep, ReplyErro
     match (number as usize).checked_sub(total) {
         None => Ok(Dep::Task(number)),
         Some(external) => {
-            let key = externals.get(external).ok_or(ReplyError::Missing("key", number))?;
+            let key = externals
+                .get(external)
+                .ok_or(ReplyError::Missing("key", number))?;
             Ok(Dep::External(key.clone()))
         }
     }
@@ -210,10 +254,16 @@ struct Placed {
 }
 
 impl Chunk {
-    fn read(columns: &[Bytes], tasks: usize, buffers: Vec<(usize, Vec<Bytes>)>) -> Result<Self, ReplyError> {
+    fn read(
+        columns: &[Bytes],
+        tasks: usize,
+        buffers: Vec<(usize, Vec<Bytes>)>,
+    ) -> Result<Self, ReplyError> {
         let mut keys = Vec::with_capacity(tasks.min(1 << 16));
         read_keys(&columns[0], tasks, &mut keys)?;
-        let counts = u32_column(&columns[2]).map(|count| count as usize).collect::<Vec<_>>();
+        let counts = u32_column(&columns[2])
+            .map(|count| count as usize)
+            .collect::<Vec<_>>();
         let ends = u64_column(&columns[4]).collect::<Vec<_>>();
         let chunk = Self {
             keys,
@@ -228,7 +278,11 @@ impl Chunk {
         };
         let full = |len: usize| len == tasks;
         let optional = |len: usize| len == 0 || len == tasks;
-        let ordered = chunk.ends.is_sorted() && chunk.ends.last().is_none_or(|end| *end == chunk.pickles.len());
+        let ordered = chunk.ends.is_sorted()
+            && chunk
+                .ends
+                .last()
+                .is_none_or(|end| *end == chunk.pickles.len());
         for (name, fits) in [
             ("dependency count", full(chunk.counts.len())),
             ("pickle", full(chunk.ends.len()) && ordered),
@@ -271,13 +325,19 @@ impl Chunk {
             }
             ranges.push((start, offset(&bytes)? - start));
         }
-        let buffers = self.buffers.iter().map(|(index, buffers)| match ranges.get(*index) {
-            Some((start, _)) => Ok((*start, buffers.clone())),
-            None => Err(ReplyError::Column("buffer")),
-        });
+        let buffers = self
+            .buffers
+            .iter()
+            .map(|(index, buffers)| match ranges.get(*index) {
+                Some((start, _)) => Ok((*start, buffers.clone())),
+                None => Err(ReplyError::Column("buffer")),
+            });
         let buffers = buffers.collect::<Result<Vec<_>, _>>()?;
         let bytes = Bytes::copy_from_slice(&bytes);
-        Ok(Placed { slab: SpecSlab::with_prefixes(bytes, buffers, runs), ranges })
+        Ok(Placed {
+            slab: SpecSlab::with_prefixes(bytes, buffers, runs),
+            ranges,
+        })
     }
 }
 
@@ -287,7 +347,10 @@ const BUILD_STOP: &[u8] = b"b.";
 fn prefix(prefixes: &[Bytes], number: u32) -> Result<Bytes, ReplyError> {
     match number.checked_sub(1) {
         None => Ok(Bytes::new()),
-        Some(index) => prefixes.get(index as usize).cloned().ok_or(ReplyError::Missing("prefix", number)),
+        Some(index) => prefixes
+            .get(index as usize)
+            .cloned()
+            .ok_or(ReplyError::Missing("prefix", number)),
     }
 }
 
@@ -323,11 +386,21 @@ fn buffers_of(header: &Value, frames: &[Bytes]) -> Result<Vec<(usize, Vec<Bytes>
     let wrong = || ReplyError::Column("buffer");
     let mut frames = frames.iter();
     let mut found = Vec::new();
-    for entry in header.get("buffers").and_then(Value::as_array).unwrap_or_default() {
-        let [index, count] = entry.as_array().ok_or_else(wrong)? else { return Err(wrong()) };
+    for entry in header
+        .get("buffers")
+        .and_then(Value::as_array)
+        .unwrap_or_default()
+    {
+        let [index, count] = entry.as_array().ok_or_else(wrong)? else {
+            return Err(wrong());
+        };
         let index = index.as_u64().ok_or_else(wrong)? as usize;
         let count = count.as_u64().ok_or_else(wrong)? as usize;
-        let of_task = frames.by_ref().take(count).map(|frame| Bytes::copy_from_slice(frame)).collect::<Vec<_>>();
+        let of_task = frames
+            .by_ref()
+            .take(count)
+            .map(|frame| Bytes::copy_from_slice(frame))
+            .collect::<Vec<_>>();
         if of_task.len() != count {
             return Err(wrong());
         }
@@ -341,5 +414,7 @@ fn u32_column(column: &Bytes) -> impl Iterator<Item = u32> {
 }
 
 fn u64_column(column: &Bytes) -> impl Iterator<Item = usize> {
-    column.chunks_exact(8).map(|mut bytes| bytes.get_u64_le() as usize)
+    column
+        .chunks_exact(8)
+        .map(|mut bytes| bytes.get_u64_le() as usize)
 }

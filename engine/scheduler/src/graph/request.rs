@@ -13,7 +13,10 @@ use std::collections::HashMap;
 
 /// A small MessagePack map; values must be plain.
 pub fn header(fields: &[(&str, &Value)]) -> Bytes {
-    let entries = fields.iter().map(|(name, value)| (Value::from(*name), (*value).clone())).collect();
+    let entries = fields
+        .iter()
+        .map(|(name, value)| (Value::from(*name), (*value).clone()))
+        .collect();
     let frames = protocol::encode_value(&Value::Map(entries));
     frames.0.into_iter().next().unwrap_or_default()
 }
@@ -31,7 +34,10 @@ pub fn materialize(update: &UpdateGraph) -> Result<(Bytes, Vec<Bytes>), GraphErr
             blobs.extend(buffers);
         }
     }
-    Ok((header(&[("annotation_blobs", &Value::from(annotation_blobs))]), blobs))
+    Ok((
+        header(&[("annotation_blobs", &Value::from(annotation_blobs))]),
+        blobs,
+    ))
 }
 
 /// The pickles of `{}`, which is what nearly every graph comes with.
@@ -63,7 +69,11 @@ pub async fn with_priorities(opened: Opened, update: &UpdateGraph) -> Result<Gra
         return ordered(opened);
     }
     let ordering = tokio::task::spawn_blocking(move || ordered(opened));
-    ordering.await.unwrap_or_else(|panic| Err(GraphError::runtime(&format!("the graph could not be ordered: {panic}"))))
+    ordering.await.unwrap_or_else(|panic| {
+        Err(GraphError::runtime(&format!(
+            "the graph could not be ordered: {panic}"
+        )))
+    })
 }
 
 fn ordered(opened: Opened) -> Result<Graph, GraphError> {
@@ -89,12 +99,34 @@ pub fn complete(mut graph: Graph, update: &UpdateGraph) -> Graph {
 
 /// The client's priorities in the order of the tasks. A task it left out (data beside a map) comes before all others.
 fn given_priorities(graph: &Graph, given: &[(Key, i64)]) -> Vec<i32> {
-    let aligned = graph.tasks.len() == given.len() && graph.tasks.iter().zip(given).all(|(task, (key, _))| task.key == *key);
-    let narrow = |priority: i64| i32::try_from(priority).unwrap_or(if priority < 0 { i32::MIN } else { i32::MAX });
+    let aligned = graph.tasks.len() == given.len()
+        && graph
+            .tasks
+            .iter()
+            .zip(given)
+            .all(|(task, (key, _))| task.key == *key);
+    let narrow = |priority: i64| {
+        i32::try_from(priority).unwrap_or(if priority < 0 { i32::MIN } else { i32::MAX })
+    };
     if aligned {
-        return given.iter().map(|(_, priority)| narrow(*priority)).collect();
+        return given
+            .iter()
+            .map(|(_, priority)| narrow(*priority))
+            .collect();
     }
-    let known: HashMap<&Key, i64, KeyBuildHasher> = given.iter().map(|(key, priority)| (key, *priority)).collect();
-    let first = given.iter().map(|(_, priority)| *priority).min().unwrap_or(0).saturating_sub(1);
-    graph.tasks.iter().map(|task| narrow(known.get(&task.key).copied().unwrap_or(first))).collect()
+    let known: HashMap<&Key, i64, KeyBuildHasher> = given
+        .iter()
+        .map(|(key, priority)| (key, *priority))
+        .collect();
+    let first = given
+        .iter()
+        .map(|(_, priority)| *priority)
+        .min()
+        .unwrap_or(0)
+        .saturating_sub(1);
+    graph
+        .tasks
+        .iter()
+        .map(|task| narrow(known.get(&task.key).copied().unwrap_or(first)))
+        .collect()
 }

@@ -62,11 +62,13 @@ pub async fn choose(ctx: &Arc<Context>, fields: &mut Fields) -> Result<Vec<Worke
 
 /// Every worker with what the caller's function makes of it.
 async fn groups(ctx: &Arc<Context>, function: Bytes) -> Result<Vec<(WorkerId, Value)>, RpcError> {
-    let _ = (ctx, function);
-    Err(RpcError::builtin(
-        "NotImplementedError",
-        "workers_to_close: key functions",
-    ))
+    let labels = ctx.graphs.group_workers(function).await?;
+    let labels = labels.into_map().unwrap_or_default();
+    let found = ctx.core.call(move |core, _, _| {
+        let of = |(address, label): (Value, Value)| Some((core.worker_at(address.as_str()?)?, label));
+        labels.into_iter().filter_map(of).collect()
+    });
+    Ok(found.await?)
 }
 
 pub async fn adaptive_target(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {

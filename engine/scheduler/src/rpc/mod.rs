@@ -29,6 +29,7 @@ mod tasks;
 mod workers;
 
 pub use error::RpcError;
+pub use functions::open_backdoor;
 pub use retire::{RetirementEnd, RetirementEnds};
 
 use crate::context::Context;
@@ -126,6 +127,9 @@ async fn about_cluster(
         "amm_handler" => closing::memory_manager(fields),
         "register_worker_plugin" => plugins::register_worker_plugin(ctx, fields).await,
         "unregister_worker_plugin" => plugins::unregister_worker_plugin(ctx, fields).await,
+        "run_function" => functions::run_function(ctx, fields).await,
+        "register_scheduler_plugin" => functions::register_scheduler_plugin(ctx, fields).await,
+        "unregister_scheduler_plugin" => functions::unregister_scheduler_plugin(ctx, fields).await,
         "register_nanny_plugin" => plugins::register_nanny_plugin(ctx, fields).await,
         "unregister_nanny_plugin" => plugins::unregister_nanny_plugin(ctx, fields).await,
         _ => about_tasks(ctx, op, fields).await,

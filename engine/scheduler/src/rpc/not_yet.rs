@@ -60,11 +60,6 @@ const FEATURES: &[(&str, &[&str])] = &[
         ],
     ),
     ("MultiLock", &["multi_lock_acquire", "multi_lock_release"]),
-    ("functions that run in the scheduler", &["run_function"]),
-    (
-        "plugins of the scheduler",
-        &["register_scheduler_plugin", "unregister_scheduler_plugin"],
-    ),
 ];
 
 const SHUFFLE_OPERATIONS: &[&str] = &[

@@ -4,7 +4,10 @@ use super::*;
 use std::time::Duration;
 
 async fn assert_works(helpers: &GraphHelpers, update: &UpdateGraph) {
-    let graph = helpers.materialize("someone", update).await.expect("a healthy graph opens");
+    let graph = helpers
+        .materialize("someone", update)
+        .await
+        .expect("a healthy graph opens");
     assert_eq!(graph.tasks.len(), 1);
 }
 
@@ -12,10 +15,19 @@ async fn assert_works(helpers: &GraphHelpers, update: &UpdateGraph) {
 async fn a_crash_fails_only_its_graph_and_names_the_cause() {
     let Some(python) = python() else { return };
     let helpers = helpers(python.clone());
-    for (name, cause) in [("exits", "exit code 3"), ("killed", "signal 9"), ("system_exit", "Error during deserialization")] {
-        let [poisoned, healthy] = &updates(&python, &[name, "submit"])[..] else { panic!("two") };
+    for (name, cause) in [
+        ("exits", "exit code 3"),
+        ("killed", "signal 9"),
+        ("system_exit", "Error during deserialization"),
+    ] {
+        let [poisoned, healthy] = &updates(&python, &[name, "submit"])[..] else {
+            panic!("two")
+        };
         let text = text_of(helpers.materialize("client", poisoned).await);
-        assert!(text.contains("RuntimeError") && text.contains(cause), "{name}: {text}");
+        assert!(
+            text.contains("RuntimeError") && text.contains(cause),
+            "{name}: {text}"
+        );
         assert_works(&helpers, healthy).await;
     }
 }
@@ -23,8 +35,13 @@ async fn a_crash_fails_only_its_graph_and_names_the_cause() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waited_behind_a_crash_is_served() {
     let Some(python) = python() else { return };
-    let helpers = GraphHelpers::start(HelperOptions { count: 1, ..options(python.clone()) });
-    let [poisoned, healthy] = &updates(&python, &["exits", "submit"])[..] else { panic!("two") };
+    let helpers = GraphHelpers::start(HelperOptions {
+        count: 1,
+        ..options(python.clone())
+    });
+    let [poisoned, healthy] = &updates(&python, &["exits", "submit"])[..] else {
+        panic!("two")
+    };
     helpers.environment().await.expect("starts");
     // All of one client: they are on their way to the helper that the first one kills.
     let results = tokio::join!(
@@ -43,10 +60,15 @@ async fn what_waited_behind_a_crash_is_served() {
 async fn a_graph_that_never_ends_is_stopped() {
     let Some(python) = python() else { return };
     let time_limit = Duration::from_millis(700);
-    let helpers = GraphHelpers::start(HelperOptions { time_limit, ..options(python.clone()) });
+    let helpers = GraphHelpers::start(HelperOptions {
+        time_limit,
+        ..options(python.clone())
+    });
     helpers.environment().await.expect("starts");
     for name in ["hangs", "spins"] {
-        let [poisoned, healthy] = &updates(&python, &[name, "submit"])[..] else { panic!("two") };
+        let [poisoned, healthy] = &updates(&python, &[name, "submit"])[..] else {
+            panic!("two")
+        };
         let (hung, other) = tokio::join!(
             helpers.materialize("client", poisoned),
             helpers.materialize("other client", healthy),
@@ -62,10 +84,18 @@ async fn a_graph_that_never_ends_is_stopped() {
 async fn a_graph_that_eats_memory_gets_an_error_with_the_remedy() {
     let Some(python) = python() else { return };
     let memory_limit_bytes = Some(2 << 30);
-    let helpers = GraphHelpers::start(HelperOptions { memory_limit_bytes, ..options(python.clone()) });
-    let [poisoned, healthy] = &updates(&python, &["explodes", "submit"])[..] else { panic!("two") };
+    let helpers = GraphHelpers::start(HelperOptions {
+        memory_limit_bytes,
+        ..options(python.clone())
+    });
+    let [poisoned, healthy] = &updates(&python, &["explodes", "submit"])[..] else {
+        panic!("two")
+    };
     let text = text_of(helpers.materialize("client", poisoned).await);
-    assert!(text.contains("memory limit of 2.0 GiB") && text.contains("scatter"), "{text}");
+    assert!(
+        text.contains("memory limit of 2.0 GiB") && text.contains("scatter"),
+        "{text}"
+    );
     assert_works(&helpers, healthy).await;
 }
 
@@ -74,26 +104,46 @@ async fn the_second_helper_starts_when_the_first_is_busy() {
     let Some(python) = python() else { return };
     let helpers = helpers(python.clone());
     helpers.environment().await.expect("starts");
-    let [healthy, large] = &updates(&python, &["submit", "many"])[..] else { panic!("two") };
+    let [healthy, large] = &updates(&python, &["submit", "many"])[..] else {
+        panic!("two")
+    };
     for _ in 0..3 {
         assert_works(&helpers, healthy).await;
     }
     assert_eq!(helpers.process_ids().len(), 1);
-    let (large, small) = tokio::join!(helpers.materialize("a", large), helpers.materialize("b", healthy));
-    assert_eq!((large.expect("opens").tasks.len(), small.expect("opens").tasks.len()), (100_000, 1));
+    let (large, small) = tokio::join!(
+        helpers.materialize("a", large),
+        helpers.materialize("b", healthy)
+    );
+    assert_eq!(
+        (
+            large.expect("opens").tasks.len(),
+            small.expect("opens").tasks.len()
+        ),
+        (100_000, 1)
+    );
     assert_eq!(helpers.process_ids().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interpreter_without_dask_is_refused_with_the_remedy() {
     let Some(python) = python() else { return };
-    let environment = vec![("PYTHONPATH".to_owned(), String::new()), ("PYTHONNOUSERSITE".to_owned(), "1".to_owned())];
+    let environment = vec![
+        ("PYTHONPATH".to_owned(), String::new()),
+        ("PYTHONNOUSERSITE".to_owned(), "1".to_owned()),
+    ];
     let update = update(&python, "submit");
     let system = PathBuf::from("/usr/bin/python3");
     if system.exists() {
-        let helpers = GraphHelpers::start(HelperOptions { environment, ..options(system) });
+        let helpers = GraphHelpers::start(HelperOptions {
+            environment,
+            ..options(system)
+        });
         let text = text_of(helpers.materialize("client", &update).await);
-        assert!(text.contains("--python") && text.contains("No module named"), "{text}");
+        assert!(
+            text.contains("--python") && text.contains("No module named"),
+            "{text}"
+        );
         assert!(helpers.environment().await.is_err());
     }
     let helpers = GraphHelpers::start(options(PathBuf::from("/nowhere/python3")));

@@ -25,7 +25,10 @@ pub(crate) fn python() -> Option<PathBuf> {
 }
 
 pub(crate) fn options(python: PathBuf) -> HelperOptions {
-    HelperOptions { python, ..HelperOptions::default() }
+    HelperOptions {
+        python,
+        ..HelperOptions::default()
+    }
 }
 
 fn helpers(python: PathBuf) -> Arc<GraphHelpers> {
@@ -34,13 +37,23 @@ fn helpers(python: PathBuf) -> Arc<GraphHelpers> {
 
 /// What clients would send for these graphs of `graphs.py`.
 fn updates(python: &PathBuf, names: &[&str]) -> Vec<UpdateGraph> {
-    let made = Command::new(python).arg(GRAPHS).args(names).stderr(Stdio::inherit()).output().expect("runs");
+    let made = Command::new(python)
+        .arg(GRAPHS)
+        .args(names)
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("runs");
     assert!(made.status.success(), "graphs.py failed");
     let mut rest = Bytes::from(made.stdout);
     let updates = names.iter().map(|_| {
         let count = rest.get_u64_le();
-        let sizes = (0..count).map(|_| rest.get_u64_le() as usize).collect::<Vec<_>>();
-        let frames = sizes.into_iter().map(|size| rest.split_to(size)).collect::<Vec<_>>();
+        let sizes = (0..count)
+            .map(|_| rest.get_u64_le() as usize)
+            .collect::<Vec<_>>();
+        let frames = sizes
+            .into_iter()
+            .map(|size| rest.split_to(size))
+            .collect::<Vec<_>>();
         let mut batch = decode_client_batch(&Frames(frames)).expect("a valid message");
         match batch.pop() {
             Some(FromClient::UpdateGraph(update)) => *update,
@@ -73,13 +86,25 @@ fn computed(python: &PathBuf, name: &str, graph: &Graph) -> String {
         .stdout(Stdio::piped())
         .spawn()
         .expect("starts");
-    child.stdin.take().expect("piped").write_all(&input).expect("takes the specs");
+    child
+        .stdin
+        .take()
+        .expect("piped")
+        .write_all(&input)
+        .expect("takes the specs");
     let output = child.wait_with_output().expect("ends");
-    String::from_utf8(output.stdout).expect("text").trim().to_owned()
+    String::from_utf8(output.stdout)
+        .expect("text")
+        .trim()
+        .to_owned()
 }
 
 fn task<'a>(graph: &'a Graph, key: &Key) -> &'a GraphTask {
-    graph.tasks.iter().find(|task| task.key == *key).expect("a task of that name")
+    graph
+        .tasks
+        .iter()
+        .find(|task| task.key == *key)
+        .expect("a task of that name")
 }
 
 /// Texts of a task's dependencies, sorted.
