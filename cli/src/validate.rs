@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 use plan::{Defaults, Document, Outcome, Refusal, ResolvedJob, ResolvedWorkerGroup};
 use serde_json::{Value, json};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -50,14 +51,11 @@ pub fn main(arguments: &ValidateArgs) -> ExitCode {
             }
         }
     }
-    match arguments.output {
-        Output::Text => print!(
-            "{}",
-            answers
-                .iter()
-                .map(|(file, documents)| text_of(file, documents))
-                .collect::<String>()
-        ),
+    let text: String = match arguments.output {
+        Output::Text => answers
+            .iter()
+            .map(|(file, documents)| text_of(file, documents))
+            .collect(),
         Output::Json => {
             let all: Vec<Value> = answers
                 .iter()
@@ -65,13 +63,19 @@ pub fn main(arguments: &ValidateArgs) -> ExitCode {
                     documents.iter().map(|document| json_of(file, document))
                 })
                 .collect();
-            println!(
-                "{}",
-                serde_json::to_string_pretty(&all).expect("answers are JSON")
-            );
+            serde_json::to_string_pretty(&all).expect("answers are JSON") + "\n"
         }
-    }
+    };
+    print(&text);
     ExitCode::from(exit_code)
+}
+
+/// Writes to standard output; a reader that has left is no reason to complain.
+pub fn print(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
 }
 
 /// The text of a manifest, or a sentence that says why it cannot be had.

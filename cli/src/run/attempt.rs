@@ -67,6 +67,7 @@ pub struct Attempt<'a> {
     asked: Option<Instant>,
     adapted: Option<Instant>,
     counted: Option<(Instant, u64)>,
+    kernel_kills_at_begin: u64,
     exits: UnboundedSender<Exit>,
     answers: UnboundedSender<Answer>,
 }
@@ -107,6 +108,7 @@ pub async fn run(setting: Setting<'_>, status: &mut JobStatus) -> AttemptEnd {
         asked: None,
         adapted: None,
         counted: None,
+        kernel_kills_at_begin: endings::kernel_kills(),
         exits,
         answers,
     };

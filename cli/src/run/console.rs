@@ -149,11 +149,13 @@ fn line_of(progress: &Progress) -> String {
     );
     if counts.tasks > 0 {
         let finished = counts.memory + counts.released;
+        // What waits has several states, and one of them (queued) is not among the scheduler's counts.
+        let waiting = counts
+            .tasks
+            .saturating_sub(finished + counts.processing + counts.erred);
         line.push_str(&format!(
-            ", tasks {} finished, {} running, {} waiting",
-            finished,
-            counts.processing,
-            counts.waiting + counts.unrunnable
+            ", tasks {finished} finished, {} running, {waiting} waiting",
+            counts.processing
         ));
         if counts.erred > 0 {
             line.push_str(&format!(", {} erred", counts.erred));
@@ -178,7 +180,7 @@ mod tests {
         };
         assert_eq!(line_of(&progress), "workers 1/2");
         progress.counts = Counts {
-            tasks: 10,
+            tasks: 11,
             memory: 2,
             released: 1,
             processing: 3,

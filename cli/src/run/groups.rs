@@ -28,6 +28,8 @@ pub struct Group {
     attempt: u32,
     /// How often in a row fewer workers would have done.
     fewer: u32,
+    /// The scheduler was asked to retire some, and has not answered yet.
+    pub shrinking: bool,
 }
 
 /// The place of one worker.
@@ -92,6 +94,7 @@ impl Group {
             job: job.to_owned(),
             attempt,
             fewer: 0,
+            shrinking: false,
         }
     }
 
@@ -136,7 +139,7 @@ impl Group {
             };
         }
         self.fewer += 1;
-        if self.fewer < FEWER_BEFORE_SHRINKING {
+        if self.fewer < FEWER_BEFORE_SHRINKING || self.shrinking {
             return Adaptation::Keep;
         }
         self.fewer = 0;
@@ -154,9 +157,17 @@ impl Group {
             .collect()
     }
 
-    /// A worker has ended.
-    pub fn lose(&mut self, slot: usize, now: Instant) -> Loss {
-        if matches!(self.slots[slot].state, SlotState::Retiring { .. }) {
+    /// The scheduler has answered which ones it retires.
+    pub fn shrunk(&mut self) {
+        self.shrinking = false;
+    }
+
+    /// A worker has ended, by itself or not.
+    pub fn lose(&mut self, slot: usize, by_itself: bool, now: Instant) -> Loss {
+        // One that is retired may be gone before the scheduler's answer is here.
+        let retired = matches!(self.slots[slot].state, SlotState::Retiring { .. })
+            || (self.shrinking && by_itself);
+        if retired {
             self.slots[slot].state = SlotState::Gone;
             return Loss::Retired;
         }
@@ -226,7 +237,7 @@ mod tests {
         group.slots[0].state = SlotState::Running { pid: 1 };
         let mut waits = Vec::new();
         for _ in 0..9 {
-            assert_eq!(group.lose(0, now), Loss::Replaced);
+            assert_eq!(group.lose(0, false, now), Loss::Replaced);
             let SlotState::Due(at) = group.slots[0].state else {
                 panic!()
             };
@@ -246,7 +257,7 @@ mod tests {
     fn a_group_may_lose_only_so_many() {
         let now = clock::monotonic();
         let mut group = group(1, now);
-        let losses: Vec<Loss> = (0..6).map(|_| group.lose(0, now)).collect();
+        let losses: Vec<Loss> = (0..6).map(|_| group.lose(0, false, now)).collect();
         assert_eq!(
             losses
                 .iter()
@@ -294,7 +305,7 @@ mod tests {
         let mut group = adaptive(2, 5);
         group.slots[1].state = SlotState::Running { pid: 1 };
         group.retire("job-1-worker-default-1");
-        assert_eq!(group.lose(1, now), Loss::Retired);
+        assert_eq!(group.lose(1, true, now), Loss::Retired);
         assert_eq!(
             (group.lost, group.wanted().count(), group.slots[1].state),
             (0, 1, SlotState::Gone)

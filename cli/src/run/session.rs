@@ -11,7 +11,7 @@ use super::interpreter::{self, Interpreter, Wishes};
 use super::{logs, notes};
 use crate::clock;
 use crate::supervise::{End, process_tree};
-use crate::validate::{read_text, refusals_text};
+use crate::validate::{print, read_text, refusals_text};
 use contract::status::{
     ConditionStatus, Failure, FailureClass, JobStatus, Phase, Teardown, condition, reason,
 };
@@ -370,9 +370,10 @@ impl Session {
             ));
         }
         if self.arguments.output == Output::Json {
-            println!(
-                "{}",
-                serde_json::to_string(&self.status).expect("a status is JSON")
+            print(
+                &(serde_json::to_string(&self.status).expect("a status is JSON")
+                    + "
+"),
             );
         }
     }
@@ -478,6 +479,10 @@ impl Refused {
 /// The one job of a manifest.
 fn read_manifest(file: &Path) -> Result<ResolvedJob, Refused> {
     let place = file.display().to_string();
+    if place == "-" {
+        let sentence = "cannot read the manifest from standard input: modules beside it would have no place; write it into a file";
+        return Err(Refused::manifest(sentence.to_owned()));
+    }
     let text = read_text(file).map_err(Refused::manifest)?;
     let mut jobs = Vec::new();
     for document in plan::read(&text, &Defaults::default()) {

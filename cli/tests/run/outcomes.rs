@@ -293,7 +293,7 @@ job:
       import time
       from dask.distributed import Client
       client = Client()
-      futures = client.map(time.sleep, [0.5 + number / 1000 for number in range(60)])
+      futures = client.map(time.sleep, [0.5 + number / 1000 for number in range(40)])
       while len(client.scheduler_info()['workers']) < 3:
           time.sleep(0.1)
       print('grown', flush=True)
@@ -303,6 +303,7 @@ job:
       while len(client.scheduler_info()['workers']) > 1:
           time.sleep(0.1)
       print('shrunk, kept', kept.result(), flush=True)
+      time.sleep(1)
 workers: {minimum: 1, maximum: 3}
 ";
     for engine in ["dask", "native"] {

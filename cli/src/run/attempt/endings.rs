@@ -8,6 +8,21 @@ use crate::run::process::{Exit, Who};
 use contract::Role;
 use contract::status::{Failure, FailureClass, reason};
 use plan::names;
+use std::os::unix::process::ExitStatusExt;
+
+/// What the kernel sends when memory runs out.
+const SIGKILL: i32 = 9;
+
+/// How often the kernel has killed a process of this machine because memory ran out.
+pub(super) fn kernel_kills() -> u64 {
+    let statistics = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
+    let count = statistics
+        .lines()
+        .find_map(|line| line.strip_prefix("oom_kill "));
+    count
+        .and_then(|count| count.trim().parse().ok())
+        .unwrap_or(0)
+}
 
 impl Attempt<'_> {
     pub(super) fn heard_of_end(&mut self, exit: Exit) -> Option<AttemptEnd> {
@@ -23,12 +38,17 @@ impl Attempt<'_> {
         if code == 0 {
             return AttemptEnd::Succeeded;
         }
-        let reason = if exit.status.code().is_some() {
-            reason::NON_ZERO_EXIT
-        } else {
-            reason::KILLED_BY_SIGNAL
+        let out_of_memory =
+            exit.status.signal() == Some(SIGKILL) && kernel_kills() > self.kernel_kills_at_begin;
+        let (class, reason) = match (exit.status.code(), out_of_memory) {
+            (_, true) => (FailureClass::OutOfMemory, reason::OUT_OF_MEMORY),
+            (Some(_), false) => (FailureClass::Application, reason::NON_ZERO_EXIT),
+            (None, false) => (FailureClass::Application, reason::KILLED_BY_SIGNAL),
         };
         let mut message = format!("the program {}", exit.description());
+        if out_of_memory {
+            message.push_str(": the machine ran out of memory");
+        }
         if self.status.workers.lost > 0 {
             message.push_str(&format!(
                 "; {} workers were lost before",
@@ -46,7 +66,7 @@ impl Attempt<'_> {
                     self.setting.job.name.as_str(),
                     self.setting.number,
                 )),
-                class: FailureClass::Application,
+                class,
                 reason: reason.to_owned(),
                 message,
                 exit_code: Some(i32::from(code)),
@@ -85,7 +105,7 @@ impl Attempt<'_> {
 
     fn worker_ended(&mut self, exit: Exit, group: usize, slot: usize) -> Option<AttemptEnd> {
         let name = self.groups[group].slots[slot].name.clone();
-        let outcome = self.groups[group].lose(slot, clock::monotonic());
+        let outcome = self.groups[group].lose(slot, exit.code() == 0, clock::monotonic());
         // With the scheduler its workers end too.
         if self.scheduler == Scheduler::Closed || outcome == Loss::Retired {
             return None;

@@ -4,7 +4,7 @@
 use super::Attempt;
 use super::Scheduler;
 use crate::clock;
-use crate::run::groups::{Adaptation, Slot, SlotState, targets};
+use crate::run::groups::{Adaptation, Group, Slot, SlotState, targets};
 use crate::run::http::{self, HttpError};
 use contract::http::Counts;
 use contract::status::{ConditionStatus, GroupWorkers, condition, reason};
@@ -81,6 +81,8 @@ impl Attempt<'_> {
                 for name in &names {
                     self.groups.iter_mut().for_each(|group| group.retire(name));
                 }
+                self.groups.iter_mut().for_each(Group::shrunk);
+                self.count_wanted();
             }
         }
     }
@@ -104,15 +106,18 @@ impl Attempt<'_> {
     }
 
     /// Workers are only ever given up through the scheduler, which moves their data first.
-    fn shrink(&self, group: usize, count: u32, http_port: u16) {
+    fn shrink(&mut self, group: usize, count: u32, http_port: u16) {
         let answers = self.answers.clone();
-        let group = &self.groups[group];
+        let group = &mut self.groups[group];
+        group.shrinking = true;
         let of_this_group: Vec<String> = group.wanted().map(|slot| slot.name.clone()).collect();
         let only_group = self.groups.len() == 1;
         tokio::spawn(async move {
-            if let Ok(names) = retire(http_port, count, &of_this_group, only_group).await {
-                let _ = answers.send(Answer::Retired(names));
-            }
+            // Refused or late, nobody is retired; the next look at the load asks again.
+            let names = retire(http_port, count, &of_this_group, only_group)
+                .await
+                .unwrap_or_default();
+            let _ = answers.send(Answer::Retired(names));
         });
     }
 
@@ -133,6 +138,20 @@ impl Attempt<'_> {
         self.progress.workers_ready = self.status.workers.ready;
         self.progress.workers_desired = self.status.workers.desired;
         self.setting.console.progress(&self.progress, now);
+    }
+
+    /// The size groups should have, after it changed.
+    pub(super) fn count_wanted(&mut self) {
+        for (known, group) in self.status.workers.groups.iter_mut().zip(&self.groups) {
+            known.desired = count(group.wanted().count());
+        }
+        self.status.workers.desired = self
+            .status
+            .workers
+            .groups
+            .iter()
+            .map(|group| group.desired)
+            .sum();
     }
 
     pub(super) fn update_workers(&mut self, told: Option<(Counts, Option<&[String]>)>) {
