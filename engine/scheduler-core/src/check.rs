@@ -116,7 +116,11 @@ impl Scheduler {
                     "{key:?} is not in the queue"
                 );
                 assert_eq!(missing, 0, "queued {key:?} misses inputs");
-                assert!(!task.is_unneeded(), "nobody needs queued {key:?}: {:#?}", self.told(id));
+                assert!(
+                    !task.is_unneeded(),
+                    "nobody needs queued {key:?}: {:#?}",
+                    self.told(id)
+                );
             }
             State::NoWorker { order } => {
                 assert_eq!(
@@ -138,7 +142,11 @@ impl Scheduler {
                 );
                 assert_eq!(missing, 0, "processing {key:?} misses inputs");
             }
-            State::Memory => assert!(!task.is_unneeded(), "nobody needs {key:?} in memory: {:#?}", self.told(id)),
+            State::Memory => assert!(
+                !task.is_unneeded(),
+                "nobody needs {key:?} in memory: {:#?}",
+                self.told(id)
+            ),
             State::Erred => assert!(task.blame().is_some(), "{key:?} erred without blame"),
             State::Forgotten => {}
         }
@@ -146,7 +154,11 @@ impl Scheduler {
 
     /// What has happened to a task, as far as the story goes back.
     fn told(&self, task: TaskId) -> Vec<String> {
-        let latest = self.story.iter().next_back().map(|told| told.stimulus_id.clone());
+        let latest = self
+            .story
+            .iter()
+            .next_back()
+            .map(|told| told.stimulus_id.clone());
         let key = &self.tasks[task].key;
         let about = self.story.iter().filter(|told| {
             let mentioned = told.recommendations.iter().any(|(other, _)| other == key);
@@ -242,10 +254,19 @@ impl Scheduler {
         for needed in needs.chunk_by(|left, right| left == right) {
             let key = &self.tasks[needed[0]].key;
             let count = worker.needs_what.count(needed[0]) as usize;
-            assert!(count <= needed.len(), "{} needs {key:?} for {count} tasks", worker.address);
+            assert!(
+                count <= needed.len(),
+                "{} needs {key:?} for {count} tasks",
+                worker.address
+            );
             booked += usize::from(count > 0);
         }
-        assert_eq!(worker.needs_what.len(), booked, "needs of {}", worker.address);
+        assert_eq!(
+            worker.needs_what.len(),
+            booked,
+            "needs of {}",
+            worker.address
+        );
         if needs.is_empty() {
             assert_eq!(worker.network_nbytes, 0, "transfers to {}", worker.address);
         }

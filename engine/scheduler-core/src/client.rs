@@ -25,10 +25,6 @@ pub(crate) struct Client {
 pub(crate) struct Wishes(HashTable<TaskId>);
 
 impl Wishes {
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
     /// True if it was not there.
     pub fn insert(&mut self, task: TaskId) -> bool {
         if self.contains(task) {

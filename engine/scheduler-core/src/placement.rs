@@ -239,17 +239,6 @@ impl Scheduler {
         total
     }
 
-    /// Seconds to fetch the inputs that a worker does not have.
-    pub(crate) fn transfer_cost(&self, task: TaskId, worker: WorkerId) -> f64 {
-        let missing: u64 = self.tasks[task]
-            .dependencies
-            .iter()
-            .filter(|dependency| !self.tasks[*dependency].who_has.contains(worker))
-            .map(|dependency| self.size_of(dependency))
-            .sum();
-        missing as f64 / self.bandwidth
-    }
-
     /// For a task without inputs or restrictions, while all workers are running.
     fn deal_out(&self) -> Option<WorkerId> {
         let idle: Candidates = self

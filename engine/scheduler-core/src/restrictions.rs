@@ -96,10 +96,17 @@ impl Scheduler {
     }
 
     /// Sets or, with empty `places`, lifts where tasks may run. Those that wait for a worker are looked at again.
-    pub fn set_restrictions(&mut self, restrictions: &[(Key, Vec<Value>)], now: Time, fx: &mut Effects) {
+    pub fn set_restrictions(
+        &mut self,
+        restrictions: &[(Key, Vec<Value>)],
+        now: Time,
+        fx: &mut Effects,
+    ) {
         self.begin_named(now, "set-restrictions");
         for (key, places) in restrictions {
-            let Some(task) = self.tasks.find(key) else { continue };
+            let Some(task) = self.tasks.find(key) else {
+                continue;
+            };
             let addresses = places
                 .iter()
                 .filter_map(|place| match self.place_named(place) {

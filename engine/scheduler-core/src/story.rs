@@ -18,7 +18,10 @@ pub(crate) struct Transition {
 impl Transition {
     pub fn describe(&self) -> String {
         let (key, start, finish) = (&self.key, self.start.name(), self.finish.name());
-        format!("{key:?} {start} -> {finish}, recommends {:?}", self.recommendations)
+        format!(
+            "{key:?} {start} -> {finish}, recommends {:?}",
+            self.recommendations
+        )
     }
 }
 

@@ -4,7 +4,8 @@
 
 use protocol::Key;
 use protocol::messages::{
-    Action, AddKeys, FromWorker, KeyEvent, LongRunning, StartStop, TaskErred, TaskFinished, WorkerStatusChange,
+    Action, AddKeys, FromWorker, KeyEvent, LongRunning, StartStop, TaskErred, TaskFinished,
+    WorkerStatusChange,
 };
 use protocol::{Text, Value};
 use scheduler_core::{ComputeTask, TaskPriority, ToWorker, WorkerId, WorkerStatus};
@@ -18,7 +19,9 @@ enum Phase {
     Executing,
     LongRunning,
     /// Freed while it ran; a thread cannot be stopped.
-    Cancelled { was_long: bool },
+    Cancelled {
+        was_long: bool,
+    },
     Failed,
 }
 
@@ -103,7 +106,10 @@ impl SimWorker {
             "{} data {:?} runs {:?} fetches {:?}",
             self.address,
             self.data.keys().collect::<Vec<_>>(),
-            self.runs.iter().map(|(key, run)| (key, run.phase)).collect::<Vec<_>>(),
+            self.runs
+                .iter()
+                .map(|(key, run)| (key, run.phase))
+                .collect::<Vec<_>>(),
             self.fetches.keys().collect::<Vec<_>>()
         )
     }
@@ -114,7 +120,11 @@ impl SimWorker {
 
     pub fn executing(&self) -> Vec<Key> {
         let running = |run: &Run| matches!(run.phase, Phase::Executing | Phase::LongRunning);
-        self.runs.iter().filter(|(_, run)| running(run)).map(|(key, _)| key.clone()).collect()
+        self.runs
+            .iter()
+            .filter(|(_, run)| running(run))
+            .map(|(key, _)| key.clone())
+            .collect()
     }
 
     pub fn has(&self, key: &Key) -> bool {
@@ -146,7 +156,10 @@ impl SimWorker {
                 for (key, holders) in who_has {
                     let own = Arc::clone(&self.address);
                     if let Some(fetch) = self.fetches.get_mut(&key) {
-                        fetch.holders = holders.into_iter().filter(|holder| *holder != own).collect();
+                        fetch.holders = holders
+                            .into_iter()
+                            .filter(|holder| *holder != own)
+                            .collect();
                     }
                 }
             }
@@ -168,7 +181,11 @@ impl SimWorker {
             match run.phase {
                 Phase::Waiting | Phase::Executing | Phase::LongRunning => return,
                 Phase::Cancelled { was_long } => {
-                    run.phase = if was_long { Phase::LongRunning } else { Phase::Executing };
+                    run.phase = if was_long {
+                        Phase::LongRunning
+                    } else {
+                        Phase::Executing
+                    };
                     return;
                 }
                 Phase::Failed => {}
@@ -199,7 +216,10 @@ impl SimWorker {
 
     fn want(&mut self, key: Key, holders: Vec<Arc<str>>, acquired: bool) {
         let own = Arc::clone(&self.address);
-        let holders: Vec<Arc<str>> = holders.into_iter().filter(|holder| *holder != own).collect();
+        let holders: Vec<Arc<str>> = holders
+            .into_iter()
+            .filter(|holder| *holder != own)
+            .collect();
         match self.fetches.get_mut(&key) {
             Some(fetch) => {
                 fetch.holders = holders;
@@ -261,7 +281,10 @@ impl SimWorker {
 
     fn is_input(&self, key: &Key) -> bool {
         self.runs.values().any(|run| {
-            let live = matches!(run.phase, Phase::Waiting | Phase::Executing | Phase::LongRunning);
+            let live = matches!(
+                run.phase,
+                Phase::Waiting | Phase::Executing | Phase::LongRunning
+            );
             live && run.inputs.contains(key)
         })
     }
@@ -317,7 +340,10 @@ impl SimWorker {
             let holder = fetch.holders.iter().find(|holder| **holder != own);
             if let Some(holder) = holder.filter(|_| !fetch.in_flight) {
                 fetch.in_flight = true;
-                requests.entry(Arc::clone(holder)).or_default().push(key.clone());
+                requests
+                    .entry(Arc::clone(holder))
+                    .or_default()
+                    .push(key.clone());
             }
         }
         for (from, keys) in requests {
@@ -342,9 +368,17 @@ impl SimWorker {
     }
 
     fn start_one(&mut self) -> bool {
-        let busy = |run: &&Run| matches!(run.phase, Phase::Executing | Phase::Cancelled { was_long: false });
+        let busy = |run: &&Run| {
+            matches!(
+                run.phase,
+                Phase::Executing | Phase::Cancelled { was_long: false }
+            )
+        };
         let threads = self.runs.values().filter(busy).count();
-        let paused = !matches!(self.status, WorkerStatus::Running | WorkerStatus::ClosingGracefully);
+        let paused = !matches!(
+            self.status,
+            WorkerStatus::Running | WorkerStatus::ClosingGracefully
+        );
         if threads >= self.nthreads || paused {
             return false;
         }
@@ -353,7 +387,9 @@ impl SimWorker {
             .iter()
             .filter(|(_, run)| run.phase == Phase::Waiting)
             .filter(|(_, run)| run.inputs.iter().all(|input| self.data.contains_key(input)))
-            .min_by(|(_, left), (_, right)| left.priority.partial_cmp(&right.priority).expect("no NaN"));
+            .min_by(|(_, left), (_, right)| {
+                left.priority.partial_cmp(&right.priority).expect("no NaN")
+            });
         let Some(key) = ready.map(|(key, _)| key.clone()) else {
             return false;
         };
@@ -436,7 +472,9 @@ impl SimWorker {
     pub fn fetched(&mut self, from: &Arc<str>, asked: &[Key], answer: Option<&[(Key, u64)]>) {
         let mut added = Vec::new();
         for key in asked {
-            let Some(fetch) = self.fetches.get_mut(key) else { continue };
+            let Some(fetch) = self.fetches.get_mut(key) else {
+                continue;
+            };
             fetch.in_flight = false;
             let found = answer.and_then(|found| found.iter().find(|(own, _)| own == key));
             match found {
@@ -465,8 +503,12 @@ impl SimWorker {
     /// Asks who has what it cannot find; true if there is anything like that.
     pub fn look_for_missing(&mut self) -> bool {
         let missing = |fetch: &Fetch| fetch.holders.is_empty() && !fetch.in_flight;
-        let keys: Vec<Key> =
-            self.fetches.iter().filter(|(_, fetch)| missing(fetch)).map(|(key, _)| key.clone()).collect();
+        let keys: Vec<Key> = self
+            .fetches
+            .iter()
+            .filter(|(_, fetch)| missing(fetch))
+            .map(|(key, _)| key.clone())
+            .collect();
         let any = !keys.is_empty();
         if any {
             self.say(FromWorker::RequestRefreshWhoHas(AddKeys {

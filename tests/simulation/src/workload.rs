@@ -29,7 +29,13 @@ const PREFIXES: [&str; 4] = ["load", "inc", "sum", "join"];
 
 impl Workload {
     /// A random graph; some of it may build on `known` keys. The sinks and some others are wanted.
-    pub fn graph(&mut self, chance: &mut Chance, settings: &Settings, known: &[Key], workers: &[Arc<str>]) -> Graph {
+    pub fn graph(
+        &mut self,
+        chance: &mut Chance,
+        settings: &Settings,
+        known: &[Key],
+        workers: &[Arc<str>],
+    ) -> Graph {
         let count = 1 + chance.below(settings.tasks_a_graph);
         let mut keys = Vec::new();
         for _ in 0..count {
@@ -45,9 +51,18 @@ impl Workload {
         let mut depended = vec![false; keys.len()];
         for (at, key) in keys.iter().enumerate() {
             let start = graph.dependencies.len() as u32;
-            self.draw_dependencies(chance, at, &keys, known, &mut depended, &mut graph.dependencies);
+            self.draw_dependencies(
+                chance,
+                at,
+                &keys,
+                known,
+                &mut depended,
+                &mut graph.dependencies,
+            );
             let end = graph.dependencies.len() as u32;
-            self.behaviours.entry(key.clone()).or_insert_with(|| behaviour(chance, settings));
+            self.behaviours
+                .entry(key.clone())
+                .or_insert_with(|| behaviour(chance, settings));
             graph.tasks.push(GraphTask {
                 key: key.clone(),
                 dependencies: start..end,
@@ -92,7 +107,8 @@ impl Workload {
         into: &mut Vec<Dep>,
     ) {
         if at > 0 && chance.percent(60) {
-            let mut chosen: Vec<usize> = (0..1 + chance.below(4)).map(|_| chance.below(at)).collect();
+            let mut chosen: Vec<usize> =
+                (0..1 + chance.below(4)).map(|_| chance.below(at)).collect();
             chosen.sort_unstable();
             chosen.dedup();
             for on in chosen {
@@ -137,7 +153,11 @@ fn spec() -> RunSpec {
     }
 }
 
-fn annotations(chance: &mut Chance, settings: &Settings, workers: &[Arc<str>]) -> Option<Arc<Annotations>> {
+fn annotations(
+    chance: &mut Chance,
+    settings: &Settings,
+    workers: &[Arc<str>],
+) -> Option<Arc<Annotations>> {
     let mut annotations = Annotations {
         retries: if chance.percent(15) { 2 } else { 0 },
         priority: chance.percent(10).then(|| chance.below(5) as f64 - 2.0),

@@ -11,8 +11,8 @@ use crate::workload::Workload;
 use protocol::messages::{CancelKeys, ClientKeys, FromClient, FromWorker, UpdateData};
 use protocol::{Key, Text, Value, map};
 use scheduler_core::{
-    Action, AfterRetiring, Check, ClientId, Effects, Graph, Heartbeat, HeartbeatAnswer, Registration, Removal,
-    Scheduler, ToClient, ToWorker, WorkerId, WorkerStatus,
+    Action, AfterRetiring, Check, ClientId, Effects, Graph, Heartbeat, HeartbeatAnswer,
+    Registration, Removal, Scheduler, ToClient, ToWorker, WorkerId, WorkerStatus,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,9 +34,24 @@ enum Event {
     ToWorker(usize, u64, ToWorker),
     Executed(usize, u64, Key, u64),
     Seceded(usize, u64, Key, u64),
-    FetchArrives { slot: usize, life: u64, from: Arc<str>, keys: Vec<Key> },
-    FetchAnswer { slot: usize, life: u64, from: Arc<str>, keys: Vec<Key>, answer: Option<Vec<(Key, u64)>> },
-    FetchBusy { slot: usize, life: u64, keys: Vec<Key> },
+    FetchArrives {
+        slot: usize,
+        life: u64,
+        from: Arc<str>,
+        keys: Vec<Key>,
+    },
+    FetchAnswer {
+        slot: usize,
+        life: u64,
+        from: Arc<str>,
+        keys: Vec<Key>,
+        answer: Option<Vec<(Key, u64)>>,
+    },
+    FetchBusy {
+        slot: usize,
+        life: u64,
+        keys: Vec<Key>,
+    },
     FindMissing(usize, u64),
     Heartbeat(usize, u64),
     Start(usize),
@@ -177,7 +192,9 @@ impl World {
     fn connect_client(&mut self) {
         let name = format!("Client-{}", self.clients_made);
         self.clients_made += 1;
-        let id = self.core.add_client(&name, Value::Nil, self.timeline.now, &mut self.effects);
+        let id = self
+            .core
+            .add_client(&name, Value::Nil, self.timeline.now, &mut self.effects);
         self.clients.push(SimClient::new(id));
         self.deliver();
     }
@@ -205,7 +222,10 @@ impl World {
                 }
             }
             if now - start > PATIENCE_MS {
-                return Err(Failure(format!("no rest after {PATIENCE_MS} ms, outstanding {}", self.outstanding)));
+                return Err(Failure(format!(
+                    "no rest after {PATIENCE_MS} ms, outstanding {}",
+                    self.outstanding
+                )));
             }
         }
         Ok(())
@@ -214,7 +234,10 @@ impl World {
     fn satisfied(&self, leaving: bool) -> bool {
         let up = self.slots.iter().all(|slot| slot.worker.is_some());
         if leaving {
-            let empty = self.slots.iter().all(|slot| slot.worker.as_ref().is_none_or(SimWorker::holds_nothing));
+            let empty = self
+                .slots
+                .iter()
+                .all(|slot| slot.worker.as_ref().is_none_or(SimWorker::holds_nothing));
             return up && empty && self.core.task_count() == 0;
         }
         let missing = self.slots.iter().any(|slot| slot.worker.is_none());
@@ -222,7 +245,9 @@ impl World {
     }
 
     fn plan_tick(&mut self) {
-        let Some(next) = self.core.next_tick() else { return };
+        let Some(next) = self.core.next_tick() else {
+            return;
+        };
         if self.next_tick.is_none_or(|planned| next.0 < planned) {
             self.next_tick = Some(next.0);
             self.timeline.at(next, Event::Tick);
@@ -234,11 +259,16 @@ impl World {
         match event {
             Event::ToScheduler(worker, message) => self.to_scheduler(worker, message),
             Event::StreamBroken(worker) => {
-                self.core.remove_worker(worker, Removal::connection_lost(), now, &mut self.effects);
+                self.core
+                    .remove_worker(worker, Removal::connection_lost(), now, &mut self.effects);
             }
             Event::ToWorker(slot, life, message) => {
                 if self.settings.verbose {
-                    println!("{:>7} to {} {message:?}", self.timeline.ms_since_start(), self.slots[slot].address);
+                    println!(
+                        "{:>7} to {} {message:?}",
+                        self.timeline.ms_since_start(),
+                        self.slots[slot].address
+                    );
                 }
                 self.with_worker(slot, life, |worker| worker.hear(message));
             }
@@ -246,9 +276,22 @@ impl World {
             Event::Seceded(slot, life, key, token) => {
                 self.with_worker(slot, life, |worker| worker.secede(&key, token));
             }
-            Event::FetchArrives { slot, life, from, keys } => self.serve_fetch(slot, life, from, keys),
-            Event::FetchAnswer { slot, life, from, keys, answer } => {
-                self.with_worker(slot, life, |worker| worker.fetched(&from, &keys, answer.as_deref()));
+            Event::FetchArrives {
+                slot,
+                life,
+                from,
+                keys,
+            } => self.serve_fetch(slot, life, from, keys),
+            Event::FetchAnswer {
+                slot,
+                life,
+                from,
+                keys,
+                answer,
+            } => {
+                self.with_worker(slot, life, |worker| {
+                    worker.fetched(&from, &keys, answer.as_deref())
+                });
             }
             Event::FetchBusy { slot, life, keys } => {
                 self.with_worker(slot, life, |worker| worker.fetch_later(&keys));
@@ -263,7 +306,10 @@ impl World {
             Event::ClientGone(id) => self.core.remove_client(id, now, &mut self.effects),
             Event::ToClient(client, id, message) => {
                 if self.settings.verbose {
-                    println!("{:>7} to client {client} {message:?}", self.timeline.ms_since_start());
+                    println!(
+                        "{:>7} to client {client} {message:?}",
+                        self.timeline.ms_since_start()
+                    );
                 }
                 if self.clients[client].id == id {
                     self.clients[client].hear(&message);
@@ -292,15 +338,27 @@ impl World {
     /// What a worker wants from the outside.
     fn grant_wishes(&mut self, slot: usize) {
         let life = self.slots[slot].life;
-        let Some(worker) = self.slots[slot].worker.as_mut() else { return };
+        let Some(worker) = self.slots[slot].worker.as_mut() else {
+            return;
+        };
         let (id, wishes) = (worker.id, std::mem::take(&mut worker.wishes));
         for wish in wishes {
             match wish {
-                Wish::Say(message) => self.stream(stream_up(slot, life), Event::ToScheduler(id, message)),
+                Wish::Say(message) => {
+                    self.stream(stream_up(slot, life), Event::ToScheduler(id, message))
+                }
                 Wish::Execute { key, token } => self.execute(slot, life, key, token),
                 Wish::Fetch { from, keys } => {
                     let latency = self.chance.between(0, self.settings.slowest_message_ms);
-                    self.add(latency, Event::FetchArrives { slot, life, from, keys });
+                    self.add(
+                        latency,
+                        Event::FetchArrives {
+                            slot,
+                            life,
+                            from,
+                            keys,
+                        },
+                    );
                 }
                 Wish::Die => self.kill(slot, true),
             }
@@ -310,7 +368,8 @@ impl World {
     fn execute(&mut self, slot: usize, life: u64, key: Key, token: u64) {
         self.summary.tasks_run += 1;
         let behaviour = self.workload.behaviours.get(&key);
-        let (duration, secedes) = behaviour.map_or((1, false), |own| (own.duration_ms, own.secedes));
+        let (duration, secedes) =
+            behaviour.map_or((1, false), |own| (own.duration_ms, own.secedes));
         if secedes {
             self.add(duration / 2, Event::Seceded(slot, life, key.clone(), token));
         }
@@ -344,19 +403,38 @@ impl World {
             return;
         }
         let unlucky = !self.calm && self.chance.percent(3);
-        let peer = self.slots.iter().find(|other| other.address == from).and_then(|other| other.worker.as_ref());
+        let peer = self
+            .slots
+            .iter()
+            .find(|other| other.address == from)
+            .and_then(|other| other.worker.as_ref());
         let answer = peer.filter(|_| !unlucky).map(|peer| {
             let has = |key: &&Key| peer.has(key);
-            keys.iter().filter(has).map(|key| (key.clone(), 10)).collect()
+            keys.iter()
+                .filter(has)
+                .map(|key| (key.clone(), 10))
+                .collect()
         });
-        self.add(latency, Event::FetchAnswer { slot, life, from, keys, answer });
+        self.add(
+            latency,
+            Event::FetchAnswer {
+                slot,
+                life,
+                from,
+                keys,
+                answer,
+            },
+        );
     }
 
     fn find_missing(&mut self, slot: usize, life: u64) {
         if self.slots[slot].life != life {
             return;
         }
-        let any = self.slots[slot].worker.as_mut().is_some_and(SimWorker::look_for_missing);
+        let any = self.slots[slot]
+            .worker
+            .as_mut()
+            .is_some_and(SimWorker::look_for_missing);
         self.grant_wishes(slot);
         let _any = any;
         self.timeline.after_ms(1000, Event::FindMissing(slot, life));
@@ -367,15 +445,23 @@ impl World {
             return;
         }
         let times = if self.chance.percent(20) { 2 } else { 1 };
-        let Some(worker) = self.slots[slot].worker.as_ref() else { return };
+        let Some(worker) = self.slots[slot].worker.as_ref() else {
+            return;
+        };
         let report = Heartbeat {
             now_seconds: self.timeline.now.seconds(),
             metrics: metrics(),
-            executing: worker.executing().into_iter().map(|key| (key, 0.3)).collect(),
+            executing: worker
+                .executing()
+                .into_iter()
+                .map(|key| (key, 0.3))
+                .collect(),
             host_info: Value::Nil,
         };
         for _ in 0..times {
-            let answer = self.core.heartbeat(&worker.address, report.clone(), self.timeline.now);
+            let answer = self
+                .core
+                .heartbeat(&worker.address, report.clone(), self.timeline.now);
             if answer == HeartbeatAnswer::Missing && self.calm {
                 self.kill(slot, false);
                 return;
@@ -395,7 +481,11 @@ impl World {
             name: Value::Int(slot as i64),
             nthreads: own.nthreads as u32,
             memory_limit: None,
-            resources: if own.gpu { vec![(Arc::from("GPU"), 1.0)] } else { Vec::new() },
+            resources: if own.gpu {
+                vec![(Arc::from("GPU"), 1.0)]
+            } else {
+                Vec::new()
+            },
             local_directory: Arc::from("/tmp"),
             services: Value::Nil,
             nanny: None,
@@ -408,7 +498,10 @@ impl World {
             now_seconds: self.timeline.now.seconds(),
             stimulus_id: Text::from_static("worker-connect"),
         };
-        match self.core.add_worker(registration, self.timeline.now, &mut self.effects) {
+        match self
+            .core
+            .add_worker(registration, self.timeline.now, &mut self.effects)
+        {
             Ok(id) => self.worker_is_in(slot, id),
             // The scheduler has not heard yet that the one before is dead.
             Err(_) => self.add(200, Event::Start(slot)),
@@ -430,7 +523,9 @@ impl World {
     /// The worker is gone at once; the scheduler hears of it after what was on its way.
     fn kill(&mut self, slot: usize, told_to: bool) {
         let life = self.slots[slot].life;
-        let Some(worker) = self.slots[slot].worker.take() else { return };
+        let Some(worker) = self.slots[slot].worker.take() else {
+            return;
+        };
         self.summary.deaths += 1;
         self.slots[slot].life += 1;
         self.stream(stream_up(slot, life), Event::StreamBroken(worker.id));
@@ -441,9 +536,13 @@ impl World {
     /// What was said before a death still arrives.
     fn to_scheduler(&mut self, worker: WorkerId, message: FromWorker) {
         if self.settings.verbose {
-            println!("{:>7} from {worker} {message:?}", self.timeline.ms_since_start());
+            println!(
+                "{:>7} from {worker} {message:?}",
+                self.timeline.ms_since_start()
+            );
         }
-        self.core.worker_message(worker, message, self.timeline.now, &mut self.effects);
+        self.core
+            .worker_message(worker, message, self.timeline.now, &mut self.effects);
     }
 
     /// Sends what the core wants said.
@@ -452,20 +551,32 @@ impl World {
         let to_clients: Vec<_> = self.effects.drain_clients().collect();
         let actions: Vec<_> = self.effects.drain_actions().collect();
         for (id, messages) in to_workers {
-            let Some(slot) = self.slot_of(id) else { continue };
+            let Some(slot) = self.slot_of(id) else {
+                continue;
+            };
             let life = self.slots[slot].life;
             for message in messages {
-                self.stream(stream_down(slot, life), Event::ToWorker(slot, life, message));
+                self.stream(
+                    stream_down(slot, life),
+                    Event::ToWorker(slot, life, message),
+                );
             }
         }
         for (id, messages) in to_clients {
-            let Some(client) = self.clients.iter().position(|own| own.id == id) else { continue };
+            let Some(client) = self.clients.iter().position(|own| own.id == id) else {
+                continue;
+            };
             for message in messages {
-                self.stream(STREAM_TO_CLIENT + client as u64, Event::ToClient(client, id, message));
+                self.stream(
+                    STREAM_TO_CLIENT + client as u64,
+                    Event::ToClient(client, id, message),
+                );
             }
         }
         for action in actions {
-            if let Action::DropBrokenWorker { why, .. } | Action::DropBrokenClient { why, .. } = &action {
+            if let Action::DropBrokenWorker { why, .. } | Action::DropBrokenClient { why, .. } =
+                &action
+            {
                 panic!("a well-behaved peer was dropped: {why}");
             }
             if let Action::DropWorkerConnection(id) = action
@@ -477,23 +588,40 @@ impl World {
     }
 
     fn slot_of(&self, id: WorkerId) -> Option<usize> {
-        self.slots.iter().position(|slot| slot.worker.as_ref().is_some_and(|worker| worker.id == id))
+        self.slots
+            .iter()
+            .position(|slot| slot.worker.as_ref().is_some_and(|worker| worker.id == id))
     }
 
     fn submit(&mut self) {
         let client = self.chance.below(self.clients.len());
-        let addresses: Vec<Arc<str>> = self.slots.iter().map(|slot| Arc::clone(&slot.address)).collect();
-        let graph = self.workload.graph(&mut self.chance, &self.settings, &self.known, &addresses);
+        let addresses: Vec<Arc<str>> = self
+            .slots
+            .iter()
+            .map(|slot| Arc::clone(&slot.address))
+            .collect();
+        let graph = self
+            .workload
+            .graph(&mut self.chance, &self.settings, &self.known, &addresses);
         for key in &graph.keys {
-            self.clients[client].futures.insert(key.clone(), Future::Pending);
+            self.clients[client]
+                .futures
+                .insert(key.clone(), Future::Pending);
         }
-        self.known.extend(graph.tasks.iter().map(|task| task.key.clone()));
-        self.stream(STREAM_FROM_CLIENT + client as u64, Event::GraphFrom(self.clients[client].id, Box::new(graph)));
+        self.known
+            .extend(graph.tasks.iter().map(|task| task.key.clone()));
+        self.stream(
+            STREAM_FROM_CLIENT + client as u64,
+            Event::GraphFrom(self.clients[client].id, Box::new(graph)),
+        );
     }
 
     fn from_client(&mut self, id: ClientId, mut message: FromClient) {
         if self.settings.verbose {
-            println!("{:>7} from {id} {message:?}", self.timeline.ms_since_start());
+            println!(
+                "{:>7} from {id} {message:?}",
+                self.timeline.ms_since_start()
+            );
         }
         let now = self.timeline.now;
         if let FromClient::UpdateData(data) = &mut message {
@@ -503,10 +631,12 @@ impl World {
             && !self.clients.iter().any(|client| client.id == id)
         {
             // Scattered data is told of by a request too, which may outlive the client.
-            self.core.update_data(&data.who_has, &data.nbytes, None, now, &mut self.effects);
+            self.core
+                .update_data(&data.who_has, &data.nbytes, None, now, &mut self.effects);
             return;
         }
-        self.core.client_message(id, message, now, &mut self.effects);
+        self.core
+            .client_message(id, message, now, &mut self.effects);
     }
 
     /// A worker that came back at the same address has nothing of what was given to the one before; ports are not
@@ -515,14 +645,18 @@ impl World {
         for (key, addresses) in &mut data.who_has {
             addresses.retain(|address| {
                 self.slots.iter().any(|slot| {
-                    *address == *slot.address && slot.worker.as_ref().is_some_and(|worker| worker.has(key))
+                    *address == *slot.address
+                        && slot.worker.as_ref().is_some_and(|worker| worker.has(key))
                 })
             });
         }
     }
 
     fn say(&mut self, client: usize, message: FromClient) {
-        self.stream(STREAM_FROM_CLIENT + client as u64, Event::FromClient(self.clients[client].id, message));
+        self.stream(
+            STREAM_FROM_CLIENT + client as u64,
+            Event::FromClient(self.clients[client].id, message),
+        );
     }
 
     /// One fault, or one thing a user does in the middle of it all.
@@ -547,7 +681,11 @@ impl World {
 
     fn lose_some_data(&mut self) {
         let slot = self.chance.below(self.slots.len());
-        let held = self.slots[slot].worker.as_ref().map(SimWorker::held).unwrap_or_default();
+        let held = self.slots[slot]
+            .worker
+            .as_ref()
+            .map(SimWorker::held)
+            .unwrap_or_default();
         let life = self.slots[slot].life;
         if let Some(key) = self.chance.pick(&held).cloned() {
             self.with_worker(slot, life, |worker| worker.lose(&key));
@@ -556,13 +694,16 @@ impl World {
 
     fn retire_some(&mut self) {
         let slot = self.chance.below(self.slots.len());
-        let Some(id) = self.slots[slot].worker.as_ref().map(|worker| worker.id) else { return };
+        let Some(id) = self.slots[slot].worker.as_ref().map(|worker| worker.id) else {
+            return;
+        };
         let after = AfterRetiring {
             close: true,
             remove: self.chance.percent(80),
         };
         let stimulus = Text::from_static("retire");
-        self.core.retire(&[id], after, stimulus, self.timeline.now, &mut self.effects);
+        self.core
+            .retire(&[id], after, stimulus, self.timeline.now, &mut self.effects);
     }
 
     fn some_future(&mut self) -> Option<(usize, Key)> {
@@ -573,14 +714,21 @@ impl World {
     }
 
     fn release_some(&mut self) {
-        let Some((client, key)) = self.some_future() else { return };
+        let Some((client, key)) = self.some_future() else {
+            return;
+        };
         self.clients[client].futures.remove(&key);
         let keys = vec![key];
-        self.say(client, FromClient::ClientReleasesKeys(ClientKeys { keys, client: None }));
+        self.say(
+            client,
+            FromClient::ClientReleasesKeys(ClientKeys { keys, client: None }),
+        );
     }
 
     fn cancel_some(&mut self) {
-        let Some((client, key)) = self.some_future() else { return };
+        let Some((client, key)) = self.some_future() else {
+            return;
+        };
         let force = self.chance.percent(30);
         let cancel = CancelKeys {
             keys: vec![key],
@@ -592,20 +740,31 @@ impl World {
     }
 
     fn retry_some(&mut self) {
-        let Some((_, key)) = self.some_future() else { return };
-        self.core.retry(&[key], None, self.timeline.now, &mut self.effects);
+        let Some((_, key)) = self.some_future() else {
+            return;
+        };
+        self.core
+            .retry(&[key], None, self.timeline.now, &mut self.effects);
     }
 
     fn scatter(&mut self) {
         let slot = self.chance.below(self.slots.len());
-        let Some(worker) = self.slots[slot].worker.as_mut() else { return };
-        let reuse = self.chance.percent(20).then(|| self.known.first().cloned()).flatten();
+        let Some(worker) = self.slots[slot].worker.as_mut() else {
+            return;
+        };
+        let reuse = self
+            .chance
+            .percent(20)
+            .then(|| self.known.first().cloned())
+            .flatten();
         self.scattered += 1;
         let key = reuse.unwrap_or_else(|| Key::str(&format!("data-{}", self.scattered)));
         worker.put(key.clone(), 100);
         let client = self.chance.below(self.clients.len());
         let address = Text::from(&*self.slots[slot].address);
-        self.clients[client].futures.insert(key.clone(), Future::Pending);
+        self.clients[client]
+            .futures
+            .insert(key.clone(), Future::Pending);
         self.known.push(key.clone());
         let wants = self.clients_name(client);
         let data = UpdateData {
@@ -621,7 +780,9 @@ impl World {
     }
 
     fn fire_and_forget(&mut self) {
-        let Some((client, key)) = self.some_future() else { return };
+        let Some((client, key)) = self.some_future() else {
+            return;
+        };
         let wish = ClientKeys {
             keys: vec![key],
             client: Some(Text::from_static("fire-and-forget")),
@@ -633,7 +794,8 @@ impl World {
     fn change_clients(&mut self) {
         let client = self.chance.below(self.clients.len());
         let id = self.clients[client].id;
-        self.core.remove_client(id, self.timeline.now, &mut self.effects);
+        self.core
+            .remove_client(id, self.timeline.now, &mut self.effects);
         self.deliver();
         self.connect_client();
         if let Some(fresh) = self.clients.pop() {
@@ -671,10 +833,13 @@ impl World {
             self.core.restart(self.timeline.now, &mut self.effects);
             return;
         }
-        let Some((_, key)) = self.some_future() else { return };
+        let Some((_, key)) = self.some_future() else {
+            return;
+        };
         // The one worker that has every resource, so that the task can run somewhere.
         let place = vec![Value::Int(0)];
-        self.core.set_restrictions(&[(key, place)], self.timeline.now, &mut self.effects);
+        self.core
+            .set_restrictions(&[(key, place)], self.timeline.now, &mut self.effects);
     }
 
     /// A wanted key that is neither there nor failed, nor was its client told that it is gone.
@@ -689,9 +854,12 @@ impl World {
                     None => matches!(future, Future::Cancelled | Future::Lost),
                 };
                 // What is cancelled or lost may live on for others.
-                let given_up = matches!(future, Future::Cancelled | Future::Lost) && !self.core.wants(client.id, key);
+                let given_up = matches!(future, Future::Cancelled | Future::Lost)
+                    && !self.core.wants(client.id, key);
                 if !granted && !given_up && *future != Future::Cancelled {
-                    return Some(format!("{key:?} is {status:?} but the client sees {future:?}"));
+                    return Some(format!(
+                        "{key:?} is {status:?} but the client sees {future:?}"
+                    ));
                 }
             }
         }
@@ -715,10 +883,18 @@ impl World {
 
     fn check_nothing_left(&self) -> Result<(), Failure> {
         if self.core.task_count() > 0 {
-            return Err(Failure(format!("{} tasks left\n{}", self.core.task_count(), self.describe())));
+            return Err(Failure(format!(
+                "{} tasks left\n{}",
+                self.core.task_count(),
+                self.describe()
+            )));
         }
         for slot in &self.slots {
-            if let Some(worker) = slot.worker.as_ref().filter(|worker| !worker.holds_nothing()) {
+            if let Some(worker) = slot
+                .worker
+                .as_ref()
+                .filter(|worker| !worker.holds_nothing())
+            {
                 return Err(Failure(format!("left on a worker: {}", worker.describe())));
             }
         }
@@ -731,7 +907,10 @@ impl World {
             lines.extend(self.core.describe_task(&key));
         }
         for slot in &self.slots {
-            let worker = slot.worker.as_ref().map(|worker| (worker.status, worker.describe()));
+            let worker = slot
+                .worker
+                .as_ref()
+                .map(|worker| (worker.status, worker.describe()));
             lines.push(format!("{} {worker:?}", slot.address));
         }
         lines.join("\n")

@@ -16,7 +16,8 @@ fn every_wish_is_granted_and_nothing_is_left_over_whatever_happens() {
         }
         return;
     }
-    let seeds = number("SIMULATION_FROM").unwrap_or(0) + number("SIMULATION_SEEDS").unwrap_or(SEEDS);
+    let seeds =
+        number("SIMULATION_FROM").unwrap_or(0) + number("SIMULATION_SEEDS").unwrap_or(SEEDS);
     let next = AtomicU64::new(number("SIMULATION_FROM").unwrap_or(0));
     let failed = Mutex::new(Vec::new());
     let total = Mutex::new(Summary::default());
@@ -28,10 +29,16 @@ fn every_wish_is_granted_and_nothing_is_left_over_whatever_happens() {
     let failed = failed.into_inner().unwrap();
     for (seed, why) in failed.iter().take(12) {
         eprintln!("seed {seed} failed: {why}");
-        eprintln!("replay: SIMULATION_SEED={seed} cargo test --release -p simulation -- --nocapture");
+        eprintln!(
+            "replay: SIMULATION_SEED={seed} cargo test --release -p simulation -- --nocapture"
+        );
     }
     println!("{seeds} seeds: {:?}", total.into_inner().unwrap());
-    assert!(failed.is_empty(), "{} of {seeds} seeds failed", failed.len());
+    assert!(
+        failed.is_empty(),
+        "{} of {seeds} seeds failed",
+        failed.len()
+    );
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -52,7 +59,10 @@ fn work(seeds: u64, next: &AtomicU64, failed: &Mutex<Vec<(u64, String)>>, total:
                 total.deaths += summary.deaths;
             }
             Ok(Err(failure)) => failed.lock().unwrap().push((seed, failure.0)),
-            Err(_) => failed.lock().unwrap().push((seed, "an invariant is broken (see above)".to_owned())),
+            Err(_) => failed
+                .lock()
+                .unwrap()
+                .push((seed, "an invariant is broken (see above)".to_owned())),
         }
     }
 }

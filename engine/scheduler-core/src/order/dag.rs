@@ -28,7 +28,10 @@ impl Lists {
     fn begin(lists: usize, items: usize) -> Self {
         let mut starts = Vec::with_capacity(lists + 1);
         starts.push(0);
-        Self { starts, items: Vec::with_capacity(items) }
+        Self {
+            starts,
+            items: Vec::with_capacity(items),
+        }
     }
 
     fn end_list(&mut self) {
@@ -60,7 +63,12 @@ impl Lists {
         let mut kept = Self::begin(self.starts.len() - 1, self.items.len());
         for owner in 0..self.starts.len() as Node - 1 {
             if !removed[owner as usize] {
-                kept.items.extend(self.of(owner).iter().copied().filter(|item| !removed[*item as usize]));
+                kept.items.extend(
+                    self.of(owner)
+                        .iter()
+                        .copied()
+                        .filter(|item| !removed[*item as usize]),
+                );
             }
             kept.end_list();
         }
@@ -81,14 +89,21 @@ pub struct Dag<'a> {
 }
 
 impl<'a> Dag<'a> {
-    pub fn new(tasks: &'a [GraphTask], dependencies: &'a [Dep], is_data: impl Fn(usize) -> bool) -> Self {
+    pub fn new(
+        tasks: &'a [GraphTask],
+        dependencies: &'a [Dep],
+        is_data: impl Fn(usize) -> bool,
+    ) -> Self {
         let mut names = tasks.iter().map(|task| &task.key).collect::<Vec<_>>();
         let mut is_data = (0..tasks.len()).map(is_data).collect::<Vec<_>>();
-        let mut outside: hashbrown::HashMap<&Key, Node, KeyBuildHasher> = hashbrown::HashMap::default();
+        let mut outside: hashbrown::HashMap<&Key, Node, KeyBuildHasher> =
+            hashbrown::HashMap::default();
         let mut lists = Lists::begin(tasks.len(), dependencies.len());
         for task in tasks {
             let first = lists.items.len();
-            for dependency in &dependencies[task.dependencies.start as usize..task.dependencies.end as usize] {
+            for dependency in
+                &dependencies[task.dependencies.start as usize..task.dependencies.end as usize]
+            {
                 lists.items.push(match dependency {
                     Dep::Task(index) => *index,
                     Dep::External(key) => *outside.entry(key).or_insert_with(|| {
@@ -106,7 +121,14 @@ impl<'a> Dag<'a> {
         }
         let dependents = lists.reversed();
         let is_detached = vec![false; names.len()];
-        Self { names, dependencies: lists, dependents, tasks: tasks.len(), is_data, is_detached }
+        Self {
+            names,
+            dependencies: lists,
+            dependents,
+            tasks: tasks.len(),
+            is_data,
+            is_detached,
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -126,7 +148,9 @@ impl<'a> Dag<'a> {
     /// graph has a simpler shape. Returns for each node which of these it needs.
     pub fn detach_shared_data(&mut self) -> BTreeMap<Node, Vec<Node>> {
         let shared = (0..self.len() as Node).filter(|node| {
-            self.is_data[*node as usize] && self.dependencies.of(*node).is_empty() && self.dependents.len_of(*node) > 1
+            self.is_data[*node as usize]
+                && self.dependencies.of(*node).is_empty()
+                && self.dependents.len_of(*node) > 1
         });
         let mut required: BTreeMap<Node, Vec<Node>> = BTreeMap::new();
         let shared = shared.collect::<Vec<_>>();
@@ -145,13 +169,22 @@ impl<'a> Dag<'a> {
 
     /// For each node how many nodes must run for it, itself included, counting those on several paths several times.
     pub fn total_dependencies(&self) -> Result<Vec<u64>, Cycle> {
-        let mut missing = (0..self.len() as Node).map(|node| self.dependencies.len_of(node) as u32).collect::<Vec<_>>();
+        let mut missing = (0..self.len() as Node)
+            .map(|node| self.dependencies.len_of(node) as u32)
+            .collect::<Vec<_>>();
         let mut totals = vec![0_u64; self.len()];
-        let mut ready = self.nodes().filter(|node| missing[*node as usize] == 0).collect::<Vec<_>>();
+        let mut ready = self
+            .nodes()
+            .filter(|node| missing[*node as usize] == 0)
+            .collect::<Vec<_>>();
         let mut done = 0;
         while let Some(node) = ready.pop() {
             done += 1;
-            let below = self.dependencies.of(node).iter().map(|dependency| totals[*dependency as usize]);
+            let below = self
+                .dependencies
+                .of(node)
+                .iter()
+                .map(|dependency| totals[*dependency as usize]);
             totals[node as usize] = below.fold(1, u64::saturating_add);
             for dependent in self.dependents.of(node) {
                 missing[*dependent as usize] -= 1;
@@ -179,8 +212,17 @@ impl<'a> Dag<'a> {
             }
             place[current as usize] = path.len();
             path.push(current);
-            node = self.dependencies.of(current).iter().copied().find(|next| missing[*next as usize] > 0);
+            node = self
+                .dependencies
+                .of(current)
+                .iter()
+                .copied()
+                .find(|next| missing[*next as usize] > 0);
         }
-        Cycle(path.into_iter().map(|node| self.name(node).clone()).collect())
+        Cycle(
+            path.into_iter()
+                .map(|node| self.name(node).clone())
+                .collect(),
+        )
     }
 }

@@ -55,7 +55,9 @@ impl Set {
         }
         match (self, other) {
             (Self::Few(own), Self::Few(other)) => is_subset(other, own),
-            (Self::Many { bits, .. }, Self::Few(other)) => other.iter().all(|node| has_bit(bits, *node)),
+            (Self::Many { bits, .. }, Self::Few(other)) => {
+                other.iter().all(|node| has_bit(bits, *node))
+            }
             (Self::Many { bits, .. }, Self::Many { bits: other, .. }) => {
                 bits.iter().zip(other).all(|(own, other)| other & !own == 0)
             }
@@ -66,7 +68,9 @@ impl Set {
 
 fn is_subset(small: &[Node], large: &[Node]) -> bool {
     let mut rest = large.iter();
-    small.iter().all(|node| rest.by_ref().find(|candidate| *candidate >= node) == Some(node))
+    small
+        .iter()
+        .all(|node| rest.by_ref().find(|candidate| *candidate >= node) == Some(node))
 }
 
 fn has_bit(bits: &[u64], node: Node) -> bool {
@@ -78,7 +82,8 @@ fn union(sets: &[Rc<Set>], nodes: usize) -> Set {
     let upper = sets.iter().map(|set| set.len() as usize).sum::<usize>();
     if upper * 32 < nodes {
         let mut list = Vec::with_capacity(upper);
-        sets.iter().for_each(|set| set.for_each(|node| list.push(node)));
+        sets.iter()
+            .for_each(|set| set.for_each(|node| list.push(node)));
         list.sort_unstable();
         list.dedup();
         return Set::Few(list);
@@ -86,8 +91,13 @@ fn union(sets: &[Rc<Set>], nodes: usize) -> Set {
     let mut bits = vec![0_u64; nodes.div_ceil(64)];
     for set in sets {
         match &**set {
-            Set::Many { bits: other, .. } => bits.iter_mut().zip(other).for_each(|(own, other)| *own |= other),
-            Set::Few(list) => list.iter().for_each(|node| bits[*node as usize / 64] |= 1 << (node % 64)),
+            Set::Many { bits: other, .. } => bits
+                .iter_mut()
+                .zip(other)
+                .for_each(|(own, other)| *own |= other),
+            Set::Few(list) => list
+                .iter()
+                .for_each(|node| bits[*node as usize / 64] |= 1 << (node % 64)),
         }
     }
     let len = bits.iter().map(|word| word.count_ones()).sum::<u32>();
@@ -100,11 +110,25 @@ fn union(sets: &[Rc<Set>], nodes: usize) -> Set {
 }
 
 /// Walks from the ends (`inward` is empty there) along `outward`. `keep`: keep the sets of nodes without `outward`.
-pub fn ends(inward: &Lists, outward: &Lists, nodes: impl Iterator<Item = Node>, count: usize, keep: bool) -> Ends {
-    let mut found = Ends { counts: vec![0; count], max_degree: vec![0; count], sets: Vec::new() };
+pub fn ends(
+    inward: &Lists,
+    outward: &Lists,
+    nodes: impl Iterator<Item = Node>,
+    count: usize,
+    keep: bool,
+) -> Ends {
+    let mut found = Ends {
+        counts: vec![0; count],
+        max_degree: vec![0; count],
+        sets: Vec::new(),
+    };
     let mut sets: Vec<Option<Rc<Set>>> = vec![None; count];
-    let mut missing = (0..count as Node).map(|node| inward.len_of(node) as u32).collect::<Vec<_>>();
-    let mut awaited = (0..count as Node).map(|node| outward.len_of(node) as u32).collect::<Vec<_>>();
+    let mut missing = (0..count as Node)
+        .map(|node| inward.len_of(node) as u32)
+        .collect::<Vec<_>>();
+    let mut awaited = (0..count as Node)
+        .map(|node| outward.len_of(node) as u32)
+        .collect::<Vec<_>>();
     let mut known: BTreeMap<u64, Vec<Weak<Set>>> = BTreeMap::new();
     let mut ready = Vec::new();
     let mut roots = Vec::new();
@@ -117,8 +141,11 @@ pub fn ends(inward: &Lists, outward: &Lists, nodes: impl Iterator<Item = Node>, 
     while let Some(node) = ready.pop() {
         release(outward.of(node), &mut missing, &mut ready);
         let below = inward.of(node);
-        found.max_degree[node as usize] =
-            below.iter().map(|child| found.max_degree[*child as usize]).max().unwrap_or(0);
+        found.max_degree[node as usize] = below
+            .iter()
+            .map(|child| found.max_degree[*child as usize])
+            .max()
+            .unwrap_or(0);
         let set = joined(below, &sets, count, &mut known);
         found.counts[node as usize] = set.len();
         if awaited[node as usize] > 0 || keep {
@@ -158,7 +185,9 @@ fn joined(
 ) -> Rc<Set> {
     let mut distinct: Vec<Rc<Set>> = Vec::new();
     for child in below {
-        let set = sets[*child as usize].as_ref().expect("kept while a node awaits it");
+        let set = sets[*child as usize]
+            .as_ref()
+            .expect("kept while a node awaits it");
         if !distinct.last().is_some_and(|other| Rc::ptr_eq(other, set)) {
             distinct.push(set.clone());
         }
@@ -167,7 +196,10 @@ fn joined(
         distinct.sort_by_key(|set| Rc::as_ptr(set) as usize);
         distinct.dedup_by(|left, right| Rc::ptr_eq(left, right));
     }
-    let largest = distinct.iter().max_by_key(|set| set.len()).expect("not an end, so it has neighbours");
+    let largest = distinct
+        .iter()
+        .max_by_key(|set| set.len())
+        .expect("not an end, so it has neighbours");
     if distinct.iter().all(|set| largest.contains_all(set)) {
         return largest.clone();
     }
@@ -176,7 +208,11 @@ fn joined(
     set.hash(&mut hasher);
     let same = known.entry(hasher.finish()).or_default();
     same.retain(|other| other.strong_count() > 0);
-    if let Some(equal) = same.iter().filter_map(Weak::upgrade).find(|other| **other == set) {
+    if let Some(equal) = same
+        .iter()
+        .filter_map(Weak::upgrade)
+        .find(|other| **other == set)
+    {
         return equal;
     }
     let set = Rc::new(set);

@@ -12,7 +12,10 @@ pub struct Members {
 
 impl Members {
     pub fn new(nodes: usize) -> Self {
-        Self { list: Vec::new(), place: vec![0; nodes] }
+        Self {
+            list: Vec::new(),
+            place: vec![0; nodes],
+        }
     }
 
     pub fn insert(&mut self, node: Node) {
@@ -61,7 +64,10 @@ const NOWHERE: (u32, u32) = (u32::MAX, u32::MAX);
 
 impl Buckets {
     pub fn new(buckets: usize, nodes: usize) -> Self {
-        Self { buckets: vec![Vec::new(); buckets], place: vec![NOWHERE; nodes] }
+        Self {
+            buckets: vec![Vec::new(); buckets],
+            place: vec![NOWHERE; nodes],
+        }
     }
 
     pub fn insert(&mut self, bucket: usize, node: Node) {

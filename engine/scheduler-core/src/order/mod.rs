@@ -27,12 +27,18 @@ impl std::error::Error for Cycle {}
 impl std::fmt::Display for Cycle {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "Cycle detected between the following keys:")?;
-        self.0.iter().try_for_each(|key| write!(out, "\n  -> {key}"))
+        self.0
+            .iter()
+            .try_for_each(|key| write!(out, "\n  -> {key}"))
     }
 }
 
 /// The priority of each task, smaller first. `is_data(task)`: the task only holds a value and runs nothing.
-pub fn order(tasks: &[GraphTask], dependencies: &[Dep], is_data: impl Fn(usize) -> bool) -> Result<Vec<i32>, Cycle> {
+pub fn order(
+    tasks: &[GraphTask],
+    dependencies: &[Dep],
+    is_data: impl Fn(usize) -> bool,
+) -> Result<Vec<i32>, Cycle> {
     if dependencies.is_empty() {
         return Ok(walk::order_of_independent(tasks));
     }

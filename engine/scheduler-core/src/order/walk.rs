@@ -53,7 +53,8 @@ impl<'a> Names<'a> {
         match self.keys[node as usize].as_str_bytes() {
             Some(text) => text,
             None => {
-                let made = self.texts[node as usize].get_or_init(|| self.keys[node as usize].to_string().into());
+                let made = self.texts[node as usize]
+                    .get_or_init(|| self.keys[node as usize].to_string().into());
                 made.as_bytes()
             }
         }
@@ -107,7 +108,13 @@ impl<'a> Walk<'a> {
     fn new(dag: &'a Dag<'a>, required: BTreeMap<Node, Vec<Node>>) -> Result<Self, Cycle> {
         let count = dag.len();
         let totals = dag.total_dependencies()?;
-        let roots = ends(&dag.dependencies, &dag.dependents, dag.nodes(), count, false);
+        let roots = ends(
+            &dag.dependencies,
+            &dag.dependents,
+            dag.nodes(),
+            count,
+            false,
+        );
         let leaves = ends(&dag.dependents, &dag.dependencies, dag.nodes(), count, true);
         let worth = |node: Node| Worth {
             total: totals[node as usize],
@@ -128,7 +135,10 @@ impl<'a> Walk<'a> {
             result: vec![NONE; count],
             numbered: 0,
             next: 0,
-            missing: all.clone().map(|node| dag.dependencies.len_of(node) as u32).collect(),
+            missing: all
+                .clone()
+                .map(|node| dag.dependencies.len_of(node) as u32)
+                .collect(),
             is_root: all.clone().map(is_root).collect(),
             is_leaf: all.clone().map(is_leaf).collect(),
             leaves_of: leaves.sets,
@@ -155,8 +165,12 @@ impl<'a> Walk<'a> {
     /// Some shapes profit when the leaf that needs most comes first, others from the opposite.
     fn sort_leaves(&mut self, leaves_connected: &[u32]) {
         let nodes = || self.dag.nodes();
-        let mut leaves = nodes().filter(|node| self.is_leaf[*node as usize]).collect::<Vec<_>>();
-        let roots = nodes().filter(|node| self.is_root[*node as usize]).collect::<Vec<_>>();
+        let mut leaves = nodes()
+            .filter(|node| self.is_leaf[*node as usize])
+            .collect::<Vec<_>>();
+        let roots = nodes()
+            .filter(|node| self.is_root[*node as usize])
+            .collect::<Vec<_>>();
         leaves.sort_by(|left, right| self.compare(*left, *right));
         if !takes_longest_path_first(&roots, leaves.len(), leaves_connected) {
             leaves.sort_by(|left, right| self.compare(*right, *left));
@@ -218,17 +232,23 @@ impl<'a> Walk<'a> {
 
     /// One root less is missing for every leaf this root is connected to.
     fn bring_leaves_nearer(&mut self, root: Node) {
-        let Some(leaves) = self.leaves_of[root as usize].take() else { return };
+        let Some(leaves) = self.leaves_of[root as usize].take() else {
+            return;
+        };
         leaves.for_each(|leaf| {
             if !self.is_leaf[leaf as usize] {
                 return;
             }
-            let Some(degree) = self.leaves_by_degree.remove(leaf) else { return };
+            let Some(degree) = self.leaves_by_degree.remove(leaf) else {
+                return;
+            };
             if degree > 1 {
                 self.min_degree = self.min_degree.min(degree - 1);
                 self.leaves_by_degree.insert(degree - 1, leaf);
             } else if self.leaves_by_degree.members(degree).is_empty() {
-                while self.min_degree != self.max_degree && self.leaves_by_degree.members(self.min_degree).is_empty() {
+                while self.min_degree != self.max_degree
+                    && self.leaves_by_degree.members(self.min_degree).is_empty()
+                {
                     self.min_degree += 1;
                 }
             }
@@ -262,7 +282,12 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn follow(&mut self, splits: u32, mut path: Vec<Node>, branches: &mut VecDeque<(u32, Vec<Node>)>) {
+    fn follow(
+        &mut self,
+        splits: u32,
+        mut path: Vec<Node>,
+        branches: &mut VecDeque<(u32, Vec<Node>)>,
+    ) {
         let dag = self.dag;
         loop {
             let current = *path.last().expect("a path begins with a node");
@@ -294,7 +319,13 @@ impl<'a> Walk<'a> {
     }
 
     /// One branch for each dependent that needs nothing else.
-    fn split(&self, splits: u32, path: &[Node], dependents: &[Node], branches: &mut VecDeque<(u32, Vec<Node>)>) {
+    fn split(
+        &self,
+        splits: u32,
+        path: &[Node],
+        dependents: &[Node],
+        branches: &mut VecDeque<(u32, Vec<Node>)>,
+    ) {
         let mut sorted = dependents.to_vec();
         sorted.sort_by(|left, right| self.compare(*left, *right));
         for dependent in sorted {
@@ -306,7 +337,13 @@ impl<'a> Walk<'a> {
     }
 
     /// Another path has reached a node that others wait at: when that is all it needs, they run.
-    fn join(&mut self, splits: u32, current: Node, path: Vec<Node>, branches: &mut VecDeque<(u32, Vec<Node>)>) {
+    fn join(
+        &mut self,
+        splits: u32,
+        current: Node,
+        path: Vec<Node>,
+        branches: &mut VecDeque<(u32, Vec<Node>)>,
+    ) {
         let needed = self.missing[current as usize] as usize;
         let paths = self.waiting_paths.entry(current).or_default();
         paths.push(path);
@@ -353,19 +390,27 @@ impl<'a> Walk<'a> {
         }
         let near = self.leaves_by_degree.members(self.min_degree);
         let both: Vec<Node> = if near.len() < self.reachable.len() {
-            near.iter().copied().filter(|leaf| self.reachable.contains(*leaf)).collect()
+            near.iter()
+                .copied()
+                .filter(|leaf| self.reachable.contains(*leaf))
+                .collect()
         } else {
             let is_near = |node: &Node| self.leaves_by_degree.contains(self.min_degree, *node);
             self.reachable.iter().filter(is_near).collect()
         };
         let candidates = if both.is_empty() { near } else { &both };
-        candidates.iter().copied().min_by(|left, right| self.compare(*left, *right))
+        candidates
+            .iter()
+            .copied()
+            .min_by(|left, right| self.compare(*left, *right))
     }
 
     fn run(&mut self) {
         while self.numbered < self.result.len() {
             // Without a target the others have no priority among each other.
-            let Some(target) = self.target() else { return self.number_the_rest() };
+            let Some(target) = self.target() else {
+                return self.number_the_rest();
+            };
             self.build_critical_path(target);
             self.walk_critical_path();
             self.process_runnables();
@@ -384,10 +429,20 @@ impl<'a> Walk<'a> {
         let dag = self.dag;
         self.critical.push(target);
         let mut next = dag.dependencies.of(target).to_vec();
-        while let Some(item) = next.iter().copied().max_by(|left, right| self.compare(*left, *right)) {
+        while let Some(item) = next
+            .iter()
+            .copied()
+            .max_by(|left, right| self.compare(*left, *right))
+        {
             self.critical.push(item);
             next.clear();
-            next.extend(dag.dependencies.of(item).iter().copied().filter(|node| !self.is_numbered(*node)));
+            next.extend(
+                dag.dependencies
+                    .of(item)
+                    .iter()
+                    .copied()
+                    .filter(|node| !self.is_numbered(*node)),
+            );
             self.critical.extend_from_slice(&next);
         }
     }
@@ -412,11 +467,18 @@ impl<'a> Walk<'a> {
 
     /// Puts what `item` still needs on the path; returns whether that is a detour.
     fn step_back(&mut self, item: Node) -> bool {
-        let needed = self.dag.dependencies.of(item).iter().copied().filter(|node| !self.is_numbered(*node));
+        let needed = self
+            .dag
+            .dependencies
+            .of(item)
+            .iter()
+            .copied()
+            .filter(|node| !self.is_numbered(*node));
         let mut needed = needed.collect::<Vec<_>>();
         needed.sort_by(|left, right| self.compare(*left, *right));
-        let (known, unknown): (Vec<_>, Vec<_>) =
-            needed.into_iter().partition(|node| self.waiting_paths.contains_key(node));
+        let (known, unknown): (Vec<_>, Vec<_>) = needed
+            .into_iter()
+            .partition(|node| self.waiting_paths.contains_key(node));
         self.critical.extend_from_slice(&unknown);
         for node in known {
             for path in self.waiting_paths.remove(&node).unwrap_or_default() {

@@ -23,6 +23,14 @@ impl Scheduler {
         Ok(())
     }
 
+    /// The whole tree.
+    pub fn all_metadata(&self) -> Value {
+        let entries = self.metadata.iter();
+        entries
+            .map(|(key, value)| (Value::from(key), value.clone()))
+            .collect()
+    }
+
     /// What is under the path `keys`.
     pub fn metadata(&self, keys: &[Value]) -> Result<&Value, MetadataError> {
         let (first, path) = keys.split_first().ok_or(MetadataError::NoKeys)?;

@@ -26,7 +26,11 @@ impl Scheduler {
     fn facts(&self) -> Value {
         let addresses = |set| {
             let workers = self.workers.in_set(set);
-            Value::Array(workers.map(|worker| Value::from(&*worker.address)).collect())
+            Value::Array(
+                workers
+                    .map(|worker| Value::from(&*worker.address))
+                    .collect(),
+            )
         };
         map! {
             "idle_since" => self.idle_since().map_or(Value::Nil, |since| Value::Float(since.seconds())),
@@ -42,7 +46,9 @@ impl Scheduler {
 
     fn worker_row(&self, worker: &Worker) -> Value {
         let resources = |amounts: &[(Arc<str>, f64)]| {
-            let entries = amounts.iter().map(|(name, amount)| (Value::from(&**name), Value::Float(*amount)));
+            let entries = amounts
+                .iter()
+                .map(|(name, amount)| (Value::from(&**name), Value::Float(*amount)));
             Value::Map(entries.collect())
         };
         map! {
@@ -71,7 +77,13 @@ impl Scheduler {
 
     fn prefix_rows(&self) -> Vec<Value> {
         let rows = self.groups.prefixes().map(|(_, prefix)| {
-            let known = |seconds: f64| if seconds < 0.0 { Value::Float(-1.0) } else { Value::Float(seconds) };
+            let known = |seconds: f64| {
+                if seconds < 0.0 {
+                    Value::Float(-1.0)
+                } else {
+                    Value::Float(seconds)
+                }
+            };
             map! {
                 "name" => &*prefix.name,
                 "states" => counts(&prefix.states),
@@ -108,9 +120,20 @@ impl Scheduler {
         let keys = |tasks: &mut dyn Iterator<Item = crate::task::TaskId>| {
             Value::Array(tasks.map(|id| self.tasks[id].key.to_value()).collect())
         };
-        let holders = task.who_has.iter().map(|id| Value::from(&*self.workers.at(id).address));
-        let clients = task.who_wants.iter().filter_map(|id| self.clients.get(id)).map(|own| Value::from(&*own.name));
-        let nbytes = if task.nbytes == UNKNOWN_SIZE { Value::Int(-1) } else { Value::from(task.nbytes) };
+        let holders = task
+            .who_has
+            .iter()
+            .map(|id| Value::from(&*self.workers.at(id).address));
+        let clients = task
+            .who_wants
+            .iter()
+            .filter_map(|id| self.clients.get(id))
+            .map(|own| Value::from(&*own.name));
+        let nbytes = if task.nbytes == UNKNOWN_SIZE {
+            Value::Int(-1)
+        } else {
+            Value::from(task.nbytes)
+        };
         let priority = &task.priority;
         map! {
             "key" => task.key.to_value(),
@@ -144,6 +167,11 @@ impl Scheduler {
 }
 
 fn counts(states: &StateCounts) -> Value {
-    let entries = PHASES.iter().map(|phase| (Value::text(phase.name()), Value::from(states[phase.index()])));
+    let entries = PHASES.iter().map(|phase| {
+        (
+            Value::text(phase.name()),
+            Value::from(states[phase.index()]),
+        )
+    });
     Value::Map(entries.collect())
 }

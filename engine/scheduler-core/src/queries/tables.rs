@@ -140,7 +140,9 @@ impl Scheduler {
 
     /// Whether a client wants a key.
     pub fn wants(&self, client: ClientId, key: &Key) -> bool {
-        self.tasks.find(key).is_some_and(|task| self.tasks[task].who_wants.contains(client))
+        self.tasks
+            .find(key)
+            .is_some_and(|task| self.tasks[task].who_wants.contains(client))
     }
 
     /// Where a key is processing.

@@ -166,7 +166,11 @@ impl Scheduler {
             hosts: self.workers.hosts.len(),
             idle: self.workers.idle.len(),
             // Replicas, as in stock Dask.
-            memory: self.workers.iter().map(|worker| worker.has_what.len() as u64).sum(),
+            memory: self
+                .workers
+                .iter()
+                .map(|worker| worker.has_what.len() as u64)
+                .sum(),
             processing: of("processing"),
             released: of("released"),
             saturated: self.workers.saturated.len(),

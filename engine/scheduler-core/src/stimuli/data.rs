@@ -84,7 +84,13 @@ impl Scheduler {
     }
 
     /// The workers that were given the value are gone already.
-    fn scattered_nowhere(&mut self, key: &Key, known: Option<TaskId>, client: Option<ClientId>, fx: &mut Effects) {
+    fn scattered_nowhere(
+        &mut self,
+        key: &Key,
+        known: Option<TaskId>,
+        client: Option<ClientId>,
+        fx: &mut Effects,
+    ) {
         let Some(client) = client else { return };
         match known {
             Some(task) => {

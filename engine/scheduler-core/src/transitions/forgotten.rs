@@ -68,7 +68,10 @@ impl Scheduler {
             }
             if own.dependents.is_empty() && own.who_wants.is_empty() {
                 self.recommend(dependency, Phase::Forgotten);
-            } else if waited && own.is_unneeded() && !matches!(own.phase(), Phase::Released | Phase::Erred) {
+            } else if waited
+                && own.is_unneeded()
+                && !matches!(own.phase(), Phase::Released | Phase::Erred)
+            {
                 self.recommend(dependency, Phase::Released);
             }
         }

@@ -37,7 +37,13 @@ impl Scheduler {
     fn check_settling(&self, steps: usize) {
         const FAR_TOO_MANY: usize = 100_000;
         if steps > FAR_TOO_MANY {
-            let told: Vec<_> = self.story.iter().rev().take(40).map(Transition::describe).collect();
+            let told: Vec<_> = self
+                .story
+                .iter()
+                .rev()
+                .take(40)
+                .map(Transition::describe)
+                .collect();
             panic!("recommendations without end, latest first: {told:#?}");
         }
     }

@@ -32,12 +32,19 @@ fn value(json: &Json) -> Value {
 
 fn numbers(json: &Json) -> Vec<usize> {
     let items = json.as_array().expect("a list").iter();
-    items.map(|item| item.as_i64().expect("a number") as usize).collect()
+    items
+        .map(|item| item.as_i64().expect("a number") as usize)
+        .collect()
 }
 
 fn read(line: &str) -> Recorded {
     let json: Json = serde_json::from_str(line).expect("JSON");
-    let keys = json["keys"].as_array().expect("a list").iter().map(key).collect::<Vec<_>>();
+    let keys = json["keys"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(key)
+        .collect::<Vec<_>>();
     let count = json["tasks"].as_u64().expect("a number") as usize;
     let mut dependencies = Vec::new();
     let lists = json["dependencies"].as_array().expect("a list");
@@ -48,7 +55,14 @@ fn read(line: &str) -> Recorded {
             false => Dep::External(keys[place].clone()),
         }));
         let dependencies = start..dependencies.len() as u32;
-        GraphTask { key: key.clone(), dependencies, run_spec: None, data_producer: false, is_barrier: false, annotations: None }
+        GraphTask {
+            key: key.clone(),
+            dependencies,
+            run_spec: None,
+            data_producer: false,
+            is_barrier: false,
+            annotations: None,
+        }
     });
     let tasks = tasks.collect::<Vec<_>>();
     Recorded {
@@ -56,12 +70,18 @@ fn read(line: &str) -> Recorded {
         tasks,
         dependencies,
         data: numbers(&json["data"]),
-        order: numbers(&json["order"]).into_iter().map(|place| place as i32).collect(),
+        order: numbers(&json["order"])
+            .into_iter()
+            .map(|place| place as i32)
+            .collect(),
     }
 }
 
 fn ordered(graph: &Recorded) -> Vec<i32> {
-    order(&graph.tasks, &graph.dependencies, |task| graph.data.contains(&task)).expect("no cycle")
+    order(&graph.tasks, &graph.dependencies, |task| {
+        graph.data.contains(&task)
+    })
+    .expect("no cycle")
 }
 
 fn assert_same(lines: &str) -> usize {
@@ -85,9 +105,19 @@ fn the_order_is_that_of_dask_for_many_more_graphs() {
         println!("skipped: DASKJOB_PYTHON names no interpreter with dask");
         return;
     };
-    let made = Command::new(python).args([RECORD, "1000", "2000"]).output().expect("starts");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    assert_eq!(assert_same(&String::from_utf8(made.stdout).expect("text")), 1000);
+    let made = Command::new(python)
+        .args([RECORD, "1000", "2000"])
+        .output()
+        .expect("starts");
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    assert_eq!(
+        assert_same(&String::from_utf8(made.stdout).expect("text")),
+        1000
+    );
 }
 
 fn tasks_of(edges: &[&[u32]]) -> (Vec<GraphTask>, Vec<Dep>) {
@@ -97,7 +127,14 @@ fn tasks_of(edges: &[&[u32]]) -> (Vec<GraphTask>, Vec<Dep>) {
         dependencies.extend(list.iter().map(|place| Dep::Task(*place)));
         let dependencies = start..dependencies.len() as u32;
         let key = Key::str(&format!("k{index}"));
-        GraphTask { key, dependencies, run_spec: None, data_producer: false, is_barrier: false, annotations: None }
+        GraphTask {
+            key,
+            dependencies,
+            run_spec: None,
+            data_producer: false,
+            is_barrier: false,
+            annotations: None,
+        }
     });
     (tasks.collect(), dependencies)
 }
@@ -107,7 +144,10 @@ fn tasks_of(edges: &[&[u32]]) -> (Vec<GraphTask>, Vec<Dep>) {
 fn a_cycle_is_named() {
     let (tasks, dependencies) = tasks_of(&[&[], &[0, 2], &[1]]);
     let cycle = order(&tasks, &dependencies, |_| false).expect_err("a cycle");
-    assert_eq!(cycle.to_string(), "Cycle detected between the following keys:\n  -> k1\n  -> k2\n  -> k1");
+    assert_eq!(
+        cycle.to_string(),
+        "Cycle detected between the following keys:\n  -> k1\n  -> k2\n  -> k1"
+    );
 }
 
 /// Every node needs all roots before it: sets of roots must not take quadratic memory.
@@ -115,11 +155,22 @@ fn a_cycle_is_named() {
 fn a_running_sum_is_ordered_quickly() {
     let count = 5_000;
     let mut edges: Vec<Vec<u32>> = (0..count).map(|_| Vec::new()).collect();
-    edges.extend((0..count).map(|index| if index == 0 { vec![0] } else { vec![index, count + index - 1] }));
+    edges.extend((0..count).map(|index| {
+        if index == 0 {
+            vec![0]
+        } else {
+            vec![index, count + index - 1]
+        }
+    }));
     let edges = edges.iter().map(Vec::as_slice).collect::<Vec<_>>();
     let (tasks, dependencies) = tasks_of(&edges);
     let order = order(&tasks, &dependencies, |_| false).expect("no cycle");
     let mut sorted = order.clone();
     sorted.sort_unstable();
-    assert!(sorted.iter().enumerate().all(|(index, place)| index as i32 == *place));
+    assert!(
+        sorted
+            .iter()
+            .enumerate()
+            .all(|(index, place)| index as i32 == *place)
+    );
 }
