@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use protocol::Limits;
+use scheduler_core::Check;
 use thiserror::Error;
 use tracing::warn;
 
@@ -154,6 +155,15 @@ impl Config {
         }
     }
 
+    /// Whether the core walks its invariants after every event.
+    pub fn check(&self) -> Check {
+        if self.dask.scheduler.validate {
+            Check::EveryEvent
+        } else {
+            Check::Never
+        }
+    }
+
     /// What of it the core wants to know.
     pub fn core(&self) -> scheduler_core::Config {
         let Self { dask, .. } = self;
@@ -179,7 +189,7 @@ impl Config {
             low_level_log_length: dask.admin.low_level_log_length,
             memory_terminate: dask.worker_memory.terminates,
             memory_recent_to_old_time: dask.worker_memory.recent_to_old_time.as_secs_f64(),
-            memory_manager_interval: scheduler.memory_manager.interval.as_secs_f64(),
+            memory_manager_interval: scheduler.memory_manager_interval.as_secs_f64(),
             adaptive_target_duration: dask.adaptive_target_duration.as_secs_f64(),
         }
     }

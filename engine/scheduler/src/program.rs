@@ -9,7 +9,7 @@ use crate::plugins::Plugins;
 use crate::streams::status::StatusFeed;
 use crate::{actions, clock, endpoints, files, http, rpc, server};
 use anyhow::Context as _;
-use scheduler_core::{Action, Check, Effects, Scheduler, ToWorker};
+use scheduler_core::{Action, Effects, Scheduler, ToWorker};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,10 +23,11 @@ const GOODBYE: Duration = Duration::from_millis(500);
 
 /// Runs a scheduler until it is told to end.
 pub async fn run(config: Config) -> anyhow::Result<()> {
+    telemetry::recent::keep(config.dask.admin.log_length);
     let config = Arc::new(config);
     let listeners = endpoints::listen(&config).await?;
     let http_listeners = http::bind(&config.http).await?;
-    let core = Scheduler::new(config.core(), seed(), Check::Never, clock::now());
+    let core = Scheduler::new(config.core(), seed(), config.check(), clock::now());
     let (core_loop, handle, asked) = CoreLoop::new(core);
     let ctx = context(&config, &listeners, &http_listeners, handle).await?;
 

@@ -1,7 +1,8 @@
 //! Dask's configuration as far as a scheduler goes by it, with Dask's defaults.
 //!
-//! Owns the names of the keys and their defaults; unknown keys are everyone else's and pass. Invariant: a value that
-//! was accepted is usable as it is.
+//! Owns the names of the keys and their defaults. Keys that are not here are everyone else's, or belong to what this
+//! scheduler does not have yet (stealing, locks, profiles), and pass unread. Invariant: a value that was accepted is
+//! usable as it is.
 
 use std::time::Duration;
 
@@ -11,7 +12,6 @@ use super::read::{self, BadValue, Reader};
 use super::tree::{Raw, Tree};
 
 const KIB: u64 = 1024;
-const MIB: u64 = 1024 * KIB;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct DaskConfig {
@@ -22,8 +22,6 @@ pub struct DaskConfig {
     pub admin: AdminConfig,
     /// What metric names begin with; empty for nothing.
     pub prometheus_namespace: String,
-    /// Template of the dashboard's address, `{scheme}://{host}:{port}/status`.
-    pub dashboard_link: String,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -34,12 +32,9 @@ pub struct SchedulerConfig {
     pub blocked_handlers: Vec<String>,
     pub contact_address: Option<String>,
     pub default_data_size_bytes: u64,
-    pub reuse_broadcast_comm: bool,
     pub events_cleanup_delay: Duration,
     pub idle_timeout: Option<Duration>,
     pub no_workers_timeout: Option<Duration>,
-    pub work_stealing: bool,
-    pub work_stealing_interval: Duration,
     /// Infinity switches queuing off.
     pub worker_saturation: f64,
     pub rootish_taskgroup: usize,
@@ -51,26 +46,14 @@ pub struct SchedulerConfig {
     pub validate: bool,
     pub preload: Vec<String>,
     pub preload_argv: Vec<String>,
-    pub lease_validation_interval: Duration,
-    pub lease_timeout: Duration,
-    pub memory_manager: MemoryManagerConfig,
+    /// How often the active memory manager looks.
+    pub memory_manager_interval: Duration,
     pub dashboard_tls: DashboardTls,
-}
-
-/// The active memory manager.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MemoryManagerConfig {
-    pub start: bool,
-    pub interval: Duration,
-    pub measure: String,
-    /// Class names of the policies, with whatever else their entries say.
-    pub policies: Vec<String>,
 }
 
 /// TLS of the HTTP server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DashboardTls {
-    pub authority: Option<String>,
     pub certificate: Option<String>,
     pub key: Option<String>,
 }
@@ -89,12 +72,8 @@ pub struct WorkerMemoryConfig {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct CommConfig {
-    pub retry_count: u64,
-    pub retry_delay_min: Duration,
-    pub retry_delay_max: Duration,
     /// Compression offered to peers; none by default.
     pub compression: Option<String>,
-    pub shard_bytes: u64,
     pub default_scheme: String,
     pub socket_backlog: u32,
     /// Longest message a peer may send, a key of our own; none is without limit, as in Dask.
@@ -118,14 +97,10 @@ pub struct TlsConfig {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdminConfig {
-    /// Longest error text sent to clients, in characters.
-    pub max_error_length: usize,
     /// How many log lines are kept for `get_logs`.
     pub log_length: usize,
     pub low_level_log_length: usize,
     pub system_monitor_interval: Duration,
-    pub computations_max_history: usize,
-    pub erred_tasks_max_history: usize,
 }
 
 impl DaskConfig {
@@ -143,10 +118,6 @@ impl DaskConfig {
             admin: admin(r),
             prometheus_namespace: r
                 .optional_text_or("distributed.dashboard.prometheus.namespace", "dask"),
-            dashboard_link: r.text(
-                "distributed.dashboard.link",
-                "{scheme}://{host}:{port}/status",
-            ),
         };
         let bad = reader.finish();
         if bad.is_empty() { Ok(config) } else { Err(bad) }
@@ -161,14 +132,10 @@ fn scheduler(r: &mut Reader<'_>) -> SchedulerConfig {
         blocked_handlers: list(r, "distributed.scheduler.blocked-handlers"),
         contact_address: r.optional_text("distributed.scheduler.contact-address"),
         default_data_size_bytes: r.bytes("distributed.scheduler.default-data-size", KIB),
-        reuse_broadcast_comm: r.flag("distributed.scheduler.reuse-broadcast-comm", true),
         events_cleanup_delay: r
             .duration("distributed.scheduler.events-cleanup-delay", seconds(3600)),
         idle_timeout: r.optional_duration("distributed.scheduler.idle-timeout", None),
         no_workers_timeout: r.optional_duration("distributed.scheduler.no-workers-timeout", None),
-        work_stealing: r.flag("distributed.scheduler.work-stealing", true),
-        work_stealing_interval: r
-            .duration("distributed.scheduler.work-stealing-interval", seconds(1)),
         worker_saturation: r.read("distributed.scheduler.worker-saturation", 1.1, saturation),
         rootish_taskgroup: size(r, "distributed.scheduler.rootish-taskgroup", 5),
         rootish_taskgroup_dependencies: size(
@@ -185,28 +152,14 @@ fn scheduler(r: &mut Reader<'_>) -> SchedulerConfig {
         validate: r.flag("distributed.scheduler.validate", false),
         preload: list(r, "distributed.scheduler.preload"),
         preload_argv: list(r, "distributed.scheduler.preload-argv"),
-        lease_validation_interval: r.duration(
-            "distributed.scheduler.locks.lease-validation-interval",
-            seconds(10),
+        memory_manager_interval: r.duration(
+            "distributed.scheduler.active-memory-manager.interval",
+            seconds(2),
         ),
-        lease_timeout: r.duration("distributed.scheduler.locks.lease-timeout", seconds(30)),
-        memory_manager: memory_manager(r),
         dashboard_tls: DashboardTls {
-            authority: r.optional_text("distributed.scheduler.dashboard.tls.ca-file"),
             certificate: r.optional_text("distributed.scheduler.dashboard.tls.cert"),
             key: r.optional_text("distributed.scheduler.dashboard.tls.key"),
         },
-    }
-}
-
-fn memory_manager(r: &mut Reader<'_>) -> MemoryManagerConfig {
-    const KEY: &str = "distributed.scheduler.active-memory-manager";
-    let default = vec!["distributed.active_memory_manager.ReduceReplicas".to_owned()];
-    MemoryManagerConfig {
-        start: r.flag(&format!("{KEY}.start"), true),
-        interval: r.duration(&format!("{KEY}.interval"), Duration::from_secs(2)),
-        measure: measure(r, &format!("{KEY}.measure")),
-        policies: r.read(&format!("{KEY}.policies"), default, policies),
     }
 }
 
@@ -232,11 +185,7 @@ fn worker_memory(r: &mut Reader<'_>) -> WorkerMemoryConfig {
 fn comm(r: &mut Reader<'_>) -> CommConfig {
     let seconds = Duration::from_secs;
     CommConfig {
-        retry_count: r.count("distributed.comm.retry.count", 0),
-        retry_delay_min: r.duration("distributed.comm.retry.delay.min", seconds(1)),
-        retry_delay_max: r.duration("distributed.comm.retry.delay.max", seconds(20)),
         compression: r.read("distributed.comm.compression", None, compression),
-        shard_bytes: r.bytes("distributed.comm.shard", 64 * MIB),
         default_scheme: r.text("distributed.comm.default-scheme", "tcp"),
         socket_backlog: r.count("distributed.comm.socket-backlog", 2048) as u32,
         message_bytes_limit: r.read("daskjob.comm.message-bytes-limit", None, |raw| match raw {
@@ -266,15 +215,12 @@ fn comm(r: &mut Reader<'_>) -> CommConfig {
 
 fn admin(r: &mut Reader<'_>) -> AdminConfig {
     AdminConfig {
-        max_error_length: size(r, "distributed.admin.max-error-length", 10_000),
         log_length: size(r, "distributed.admin.log-length", 10_000),
         low_level_log_length: size(r, "distributed.admin.low-level-log-length", 1_000),
         system_monitor_interval: r.duration(
             "distributed.admin.system-monitor.interval",
             Duration::from_millis(500),
         ),
-        computations_max_history: size(r, "distributed.diagnostics.computations.max-history", 100),
-        erred_tasks_max_history: size(r, "distributed.diagnostics.erred-tasks.max-history", 100),
     }
 }
 
@@ -334,23 +280,6 @@ fn compression(raw: &Raw) -> Result<Option<String>, String> {
         },
         _ => Err("it must be false, auto or the name of a compression".to_owned()),
     }
-}
-
-fn policies(raw: &Raw) -> Result<Vec<String>, String> {
-    let Raw::List(items) = raw else {
-        return Err("it must be a list of maps with a class".to_owned());
-    };
-    let class = |item: &Raw| match item {
-        Raw::Map(pairs) => pairs.iter().find_map(|(key, value)| match (key, value) {
-            (Raw::Text(key), Raw::Text(class)) if key == "class" => Some(class.clone()),
-            _ => None,
-        }),
-        _ => None,
-    };
-    items
-        .iter()
-        .map(|item| class(item).ok_or_else(|| format!("{item} has no class")))
-        .collect()
 }
 
 fn tls_version(r: &mut Reader<'_>, key: &str, default: TlsVersion) -> TlsVersion {

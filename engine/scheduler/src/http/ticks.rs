@@ -3,10 +3,6 @@
 use crate::context::Context;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-
-/// How often the core is asked for a sign of life.
-const INTERVAL: Duration = Duration::from_millis(500);
 
 #[derive(Default)]
 pub struct Ticks {
@@ -30,14 +26,15 @@ impl Ticks {
     }
 }
 
-/// Asks until the core has stopped.
+/// Asks, as often as the configuration says, until the core has stopped.
 pub async fn run(ctx: Arc<Context>, ticks: Arc<Ticks>) {
+    let interval = ctx.config.dask.admin.system_monitor_interval;
     loop {
         let asked = crate::clock::now();
         if ctx.core.call(|_, _, _| ()).await.is_err() {
             return;
         }
         ticks.note(crate::clock::now().0.saturating_sub(asked.0));
-        tokio::time::sleep(INTERVAL).await;
+        tokio::time::sleep(interval).await;
     }
 }

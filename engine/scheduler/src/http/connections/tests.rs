@@ -127,7 +127,6 @@ async fn with_a_certificate_the_answer_is_encrypted() {
     let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     let certificate = params.self_signed(&key).unwrap();
     let tls = DashboardTls {
-        authority: None,
         certificate: Some(certificate.pem()),
         key: Some(key.serialize_pem()),
     };
