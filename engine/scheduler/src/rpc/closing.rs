@@ -65,7 +65,8 @@ async fn groups(ctx: &Arc<Context>, function: Bytes) -> Result<Vec<(WorkerId, Va
     let labels = ctx.graphs.group_workers(function).await?;
     let labels = labels.into_map().unwrap_or_default();
     let found = ctx.core.call(move |core, _, _| {
-        let of = |(address, label): (Value, Value)| Some((core.worker_at(address.as_str()?)?, label));
+        let of =
+            |(address, label): (Value, Value)| Some((core.worker_at(address.as_str()?)?, label));
         labels.into_iter().filter_map(of).collect()
     });
     Ok(found.await?)

@@ -54,10 +54,6 @@ impl RpcError {
         Self::builtin("TimeoutError", message)
     }
 
-    pub fn runtime_error(message: impl Into<String>) -> Self {
-        Self::builtin("RuntimeError", message)
-    }
-
     /// The pickle of the exception, and of its traceback where there is one.
     pub fn pickles(&self) -> (Bytes, Option<Bytes>) {
         match self {

@@ -155,11 +155,6 @@ impl Fields {
         }
     }
 
-    /// The rest, when a handler passes its arguments on.
-    pub fn into_request(self) -> Value {
-        self.request
-    }
-
     fn as_keys(&self, name: &str, items: &[Value]) -> Result<Vec<Key>, RpcError> {
         let key = |item: &Value| {
             item.as_key()

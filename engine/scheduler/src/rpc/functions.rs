@@ -40,18 +40,29 @@ pub async fn run_function(ctx: &Arc<Context>, mut fields: Fields) -> Result<Valu
     };
     let (args, kwargs) = (pickle("args"), pickle("kwargs"));
     let wait = fields.flag("wait", true);
-    Ok(ctx.graphs.run_function(function, args, kwargs, wait).await?)
+    Ok(ctx
+        .graphs
+        .run_function(function, args, kwargs, wait)
+        .await?)
 }
 
-pub async fn register_scheduler_plugin(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
+pub async fn register_scheduler_plugin(
+    ctx: &Arc<Context>,
+    mut fields: Fields,
+) -> Result<Value, RpcError> {
     let plugin = fields.bytes("plugin")?;
     let name = fields.take("name").unwrap_or_default();
     let idempotent = fields.flag("idempotent", false);
-    ctx.graphs.register_scheduler_plugin(plugin, &name, idempotent).await?;
+    ctx.graphs
+        .register_scheduler_plugin(plugin, &name, idempotent)
+        .await?;
     Ok(Value::Nil)
 }
 
-pub async fn unregister_scheduler_plugin(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
+pub async fn unregister_scheduler_plugin(
+    ctx: &Arc<Context>,
+    mut fields: Fields,
+) -> Result<Value, RpcError> {
     let name = fields.string("name")?;
     ctx.graphs.unregister_scheduler_plugin(&name).await?;
     Ok(Value::Nil)
@@ -59,7 +70,8 @@ pub async fn unregister_scheduler_plugin(ctx: &Arc<Context>, mut fields: Fields)
 
 /// Lets functions and plugins ask this scheduler, and plugins know who joins and leaves.
 pub fn open_backdoor(ctx: &Arc<Context>) {
-    ctx.graphs.answer_questions(Arc::new(Door(Arc::downgrade(ctx))));
+    ctx.graphs
+        .answer_questions(Arc::new(Door(Arc::downgrade(ctx))));
     let (mut events, weak) = (ctx.status_feed.subscribe(), Arc::downgrade(ctx));
     tokio::spawn(async move {
         while let Some(event) = events.recv().await {
@@ -71,11 +83,17 @@ pub fn open_backdoor(ctx: &Arc<Context>) {
 
 /// `["add", {"workers": {address: identity}}]` or `["remove", address]`.
 fn tell_plugins(ctx: &Context, event: &Value) {
-    let Some([what, subject]) = event.as_array() else { return };
+    let Some([what, subject]) = event.as_array() else {
+        return;
+    };
     if what.is_str("add") {
-        let workers = subject.get("workers").and_then(Value::as_map).unwrap_or_default();
+        let workers = subject
+            .get("workers")
+            .and_then(Value::as_map)
+            .unwrap_or_default();
         for (address, _) in workers {
-            ctx.graphs.hook("add_worker", true, map! {"worker" => address.clone()});
+            ctx.graphs
+                .hook("add_worker", true, map! {"worker" => address.clone()});
         }
     } else if what.is_str("remove") {
         let arguments = map! {"worker" => subject.clone(), "stimulus_id" => "remove-worker"};
@@ -87,7 +105,11 @@ fn tell_plugins(ctx: &Context, event: &Value) {
 struct Door(Weak<Context>);
 
 impl Backdoor for Door {
-    fn ask(&self, op: String, arguments: Value) -> Pin<Box<dyn Future<Output = Result<Value, GraphError>> + Send>> {
+    fn ask(
+        &self,
+        op: String,
+        arguments: Value,
+    ) -> Pin<Box<dyn Future<Output = Result<Value, GraphError>> + Send>> {
         let ctx = self.0.upgrade();
         Box::pin(async move {
             let ctx = ctx.ok_or_else(|| GraphError::runtime("the scheduler is closing"))?;
@@ -103,7 +125,10 @@ impl Backdoor for Door {
 async fn snapshot(ctx: &Context) -> Result<Value, RpcError> {
     let mut snapshot = ctx.core.call(|core, _, _| core.snapshot()).await?;
     let identity = &ctx.identity;
-    let address = identity.addresses.first().map_or(Value::Nil, |address| Value::from(address.as_str()));
+    let address = identity
+        .addresses
+        .first()
+        .map_or(Value::Nil, |address| Value::from(address.as_str()));
     let services = match identity.dashboard_port {
         Some(port) => map! {"dashboard" => i64::from(port)},
         None => map! {},

@@ -9,6 +9,9 @@ use std::sync::Arc;
 
 pub async fn get_metadata(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, RpcError> {
     let path = path(&mut fields)?;
+    if path.is_empty() {
+        return Ok(ctx.core.call(|core, _, _| core.all_metadata()).await?);
+    }
     // Null is a default like any other; what clients send when they want none is an enum's member.
     let default = fields
         .take_any("default")
