@@ -2,7 +2,7 @@
 //!
 //! Effects carry cheap handles; they are encoded on the connection's own task. The shell drains them after each pass.
 
-use crate::graph::{Annotations, RunSpec};
+use crate::graph::{Amounts, Annotations, RunSpec};
 use crate::ids::{ClientId, Time, WorkerId};
 use crate::registration::WorkerStatus;
 use bytes::Bytes;
@@ -37,7 +37,7 @@ pub struct ComputeTask {
     pub run_spec: Option<RunSpec>,
     pub dependencies: Vec<DependencyLocation>,
     /// `None` is null on the wire.
-    pub resource_restrictions: Option<Arc<[(Arc<str>, f64)]>>,
+    pub resource_restrictions: Option<Amounts>,
     pub actor: bool,
     pub annotations: Option<Arc<Annotations>>,
     pub span_id: Option<Arc<str>>,

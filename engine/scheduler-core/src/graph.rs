@@ -84,6 +84,9 @@ impl RunSpec {
     }
 }
 
+/// Amounts of abstract resources by name.
+pub type Amounts = Arc<[(Arc<str>, f64)]>;
+
 /// One dependency of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Dep {
@@ -104,7 +107,7 @@ pub struct Annotations {
     pub workers: Vec<Value>,
     pub allow_other_workers: bool,
     /// Never empty.
-    pub resources: Option<Arc<[(Arc<str>, f64)]>>,
+    pub resources: Option<Amounts>,
     pub retries: u32,
     pub priority: Option<f64>,
 }

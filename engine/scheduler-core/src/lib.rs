@@ -49,7 +49,7 @@ pub use effects::{
     ToWorker,
 };
 pub use error::TaskError;
-pub use graph::{Actors, Annotations, Dep, Graph, GraphTask, RunSpec, SpecSlab};
+pub use graph::{Actors, Amounts, Annotations, Dep, Graph, GraphTask, RunSpec, SpecSlab};
 pub use heartbeat::{Heartbeat, HeartbeatAnswer};
 pub use ids::{ClientId, Time, WorkerId};
 pub use policies::adaptive::CloseRequest;

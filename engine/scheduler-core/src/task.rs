@@ -5,7 +5,7 @@
 
 use crate::effects::TaskPriority;
 use crate::error::TaskError;
-use crate::graph::{Annotations, RunSpec};
+use crate::graph::{Amounts, Annotations, RunSpec};
 use crate::group::{GroupId, TypeId};
 use crate::id_set::{IdSet, impl_id};
 use crate::ids::{ClientId, WorkerId};
@@ -170,7 +170,7 @@ pub(crate) struct Rare {
     pub worker_restrictions: Vec<Arc<str>>,
     /// Host names, or names of workers that stand for their hosts.
     pub host_restrictions: Vec<Value>,
-    pub resources: Option<Arc<[(Arc<str>, f64)]>>,
+    pub resources: Option<Amounts>,
     pub loose_restrictions: bool,
     pub retries: u32,
     pub suspicious: u32,
@@ -235,7 +235,7 @@ impl Task {
         self.flags.has(Flags::ACTOR)
     }
 
-    pub fn resources(&self) -> Option<&Arc<[(Arc<str>, f64)]>> {
+    pub fn resources(&self) -> Option<&Amounts> {
         self.rare.as_ref()?.resources.as_ref()
     }
 

@@ -117,8 +117,8 @@ impl<'a> Dag<'a> {
         }
         for _ in tasks.len()..names.len() {
             lists.end_list();
-            is_data.push(true);
         }
+        is_data.resize(is_data.len() + names.len() - tasks.len(), true);
         let dependents = lists.reversed();
         let is_detached = vec![false; names.len()];
         Self {

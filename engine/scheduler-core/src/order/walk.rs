@@ -352,7 +352,7 @@ impl<'a> Walk<'a> {
         }
         let paths = self.waiting_paths.remove(&current).unwrap_or_default();
         let open = |path: &Vec<Node>| !self.is_numbered(path[path.len() - 2]);
-        let mut pruned = paths.into_iter().filter(open).collect::<VecDeque<_>>();
+        let pruned = paths.into_iter().filter(open).collect::<VecDeque<_>>();
         if pruned.len() < needed {
             self.waiting_paths.insert(current, pruned.into());
         } else if splits > 1 {

@@ -64,7 +64,7 @@ fn asking_for_a_key_that_nobody_knows_says_that_it_is_cancelled() {
         key: super::key("gone"),
         client: None,
     };
-    scene.from_client(client, FromClient::ReportKey(report));
+    scene.client_says(client, FromClient::ReportKey(report));
     assert_eq!(scene.heard(client), ["gone cancelled"]);
 }
 
@@ -92,10 +92,10 @@ fn wishes_of_a_pseudo_client_keep_a_key_after_its_client_has_gone() {
         keys: keys(&["a"]),
         client: name(),
     };
-    scene.from_client(client, FromClient::ClientDesiresKeys(wish.clone()));
+    scene.client_says(client, FromClient::ClientDesiresKeys(wish.clone()));
     scene.releases(client, &["a"]);
     assert_eq!(scene.status("a"), Some("memory"));
-    scene.from_client(client, FromClient::ClientReleasesKeys(wish));
+    scene.client_says(client, FromClient::ClientReleasesKeys(wish));
     assert_eq!(scene.status("a"), None);
 }
 
@@ -146,7 +146,7 @@ fn a_peer_that_says_what_no_peer_says_loses_its_connection() {
         op: Text::from_static("nonsense"),
         message: protocol::Value::Nil,
     };
-    scene.from_client(client, nonsense);
+    scene.client_says(client, nonsense);
     assert!(matches!(
         scene.actions.last(),
         Some(crate::Action::DropBrokenClient { .. })

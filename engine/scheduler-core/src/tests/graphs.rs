@@ -135,7 +135,7 @@ fn what_is_fired_and_forgotten_runs_and_is_then_forgotten() {
         keys: keys(&["a"]),
         client: Some(Text::from_static("fire-and-forget")),
     };
-    scene.from_client(client, FromClient::ClientDesiresKeys(wish));
+    scene.client_says(client, FromClient::ClientDesiresKeys(wish));
     scene.core.remove_client(client, scene.now, &mut scene.fx);
     assert_eq!(scene.status("a"), Some("processing"));
     scene.finishes(worker, "a");

@@ -317,7 +317,7 @@ impl Scene {
             keys: keys(names),
             client: None,
         });
-        self.from_client(client, message);
+        self.client_says(client, message);
     }
 
     fn cancels(&mut self, client: ClientId, names: &[&str], force: bool) {
@@ -327,10 +327,10 @@ impl Scene {
             reason: Value::Nil,
             msg: Value::Nil,
         });
-        self.from_client(client, message);
+        self.client_says(client, message);
     }
 
-    fn from_client(&mut self, client: ClientId, message: FromClient) {
+    fn client_says(&mut self, client: ClientId, message: FromClient) {
         self.core
             .client_message(client, message, self.now, &mut self.fx);
         self.take();

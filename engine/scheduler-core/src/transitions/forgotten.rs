@@ -8,7 +8,7 @@ use protocol::Value;
 use smallvec::SmallVec;
 
 impl Scheduler {
-    pub(super) fn to_forgotten(&mut self, task: TaskId, fx: &mut Effects) {
+    pub(super) fn forget(&mut self, task: TaskId, fx: &mut Effects) {
         if self.tasks[task].is_actor() {
             self.forget_actor_places(task);
         }

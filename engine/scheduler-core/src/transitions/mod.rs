@@ -75,7 +75,7 @@ impl Scheduler {
         match (start, finish) {
             (Phase::Released, Phase::Waiting) => self.released_to_waiting(task),
             (Phase::Released, Phase::Erred) => self.released_to_erred(task, fx),
-            (Phase::Released | Phase::Memory, Phase::Forgotten) => self.to_forgotten(task, fx),
+            (Phase::Released | Phase::Memory, Phase::Forgotten) => self.forget(task, fx),
             (Phase::Waiting, Phase::Released) => self.waiting_to_released(task),
             (Phase::Waiting, Phase::Processing) => self.waiting_to_processing(task, fx),
             (Phase::Waiting, Phase::NoWorker) => self.waiting_to_no_worker(task),
