@@ -723,6 +723,7 @@ def preload(options: dict) -> None:
     """Modules that users preload may teach this process to unpickle; their set-up functions run in the other one."""
     from distributed.preloading import process_preloads
 
+    os.makedirs(options["local_directory"], exist_ok=True)
     process_preloads(None, options["preload"], options["preload_argv"], file_dir=options["local_directory"])
 
 

@@ -545,6 +545,7 @@ class Functions:
         options = self.helper.options
         if options["preload"]:
             directory = options["local_directory"]
+            os.makedirs(directory, exist_ok=True)
             preloads = process_preloads(self.shim, options["preload"], options["preload_argv"], file_dir=directory)
             await preloads.start()
         await asyncio.Event().wait()
