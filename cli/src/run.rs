@@ -14,8 +14,10 @@ mod groups;
 mod http;
 mod interpreter;
 mod logs;
+mod manifest;
 mod notes;
 mod process;
+mod report;
 mod session;
 
 pub use args::RunArgs;

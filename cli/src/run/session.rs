@@ -2,21 +2,22 @@
 //!
 //! Invariant: whatever happens, the status ends in exactly one of Complete and Failed.
 
-use super::args::{Output, RunArgs};
+use super::args::RunArgs;
 use super::attempt::{self, AttemptEnd, Setting};
 use super::console::Console;
 use super::directories::Directories;
 use super::environment::Environment;
 use super::interpreter::{self, Interpreter, Wishes};
+use super::manifest::{self, Refused};
 use super::{logs, notes};
 use crate::clock;
 use crate::supervise::{End, process_tree};
-use crate::validate::{print, read_text, refusals_text};
+use crate::validate::refusals_text;
 use contract::status::{
-    ConditionStatus, Failure, FailureClass, JobStatus, Phase, Teardown, condition, reason,
+    ConditionStatus, Failure, FailureClass, JobStatus, Teardown, condition, reason,
 };
 use contract::{Role, exit_code};
-use plan::{Defaults, Files, Outcome, ResolvedJob};
+use plan::{Files, ResolvedJob};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -32,23 +33,18 @@ const SCHEDULER_LOSSES_ALLOWED: u32 = 3;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// How many lines of how many logs are shown when a job has failed.
-const SHOWN_LINES: usize = 10;
-const SHOWN_LINES_OF_FAILED: usize = 40;
-const SHOWN_LOGS: usize = 4;
-
 /// A run and what is known about it.
 pub struct Session {
-    arguments: RunArgs,
-    directory: PathBuf,
-    console: Arc<Console>,
-    begun: Instant,
+    pub(super) arguments: RunArgs,
+    pub(super) directory: PathBuf,
+    pub(super) console: Arc<Console>,
+    pub(super) begun: Instant,
     /// Once the manifest was read.
-    job: Option<ResolvedJob>,
-    status: JobStatus,
+    pub(super) job: Option<ResolvedJob>,
+    pub(super) status: JobStatus,
     exit_code: u8,
     /// Ends of the cluster's logs, taken before it was ended.
-    log_ends: Vec<(String, String)>,
+    pub(super) log_ends: Vec<(String, String)>,
 }
 
 /// Everything an attempt needs that does not change between attempts.
@@ -87,7 +83,7 @@ impl Session {
 
     async fn prepare(&mut self) -> Result<Prepared, Refused> {
         let file = self.arguments.file.clone();
-        let mut job = read_manifest(&file)?;
+        let mut job = manifest::read(&file)?;
         if let Some(engine) = self.arguments.engine {
             job.engine = engine.into();
         }
@@ -352,162 +348,6 @@ impl Session {
         if let Err(error) = std::fs::write(file, text + "\n") {
             self.console
                 .say(&format!("cannot write {}: {error}", file.display()));
-        }
-    }
-
-    fn print_outcome(&self, remaining: u32) {
-        if self.job.is_some() {
-            self.say_outcome();
-        }
-        if remaining > 0 {
-            self.console
-                .say(&format!("{remaining} processes could not be ended"));
-        }
-        if self.arguments.keep {
-            self.console.say(&format!(
-                "the run's directory is {}",
-                self.directory.display()
-            ));
-        }
-        if self.arguments.output == Output::Json {
-            print(
-                &(serde_json::to_string(&self.status).expect("a status is JSON")
-                    + "
-"),
-            );
-        }
-    }
-
-    fn say_outcome(&self) {
-        let name = self
-            .job
-            .as_ref()
-            .map(|job| job.name.to_string())
-            .unwrap_or_default();
-        let seconds = self.begun.elapsed().as_secs_f64();
-        let Some(failure) = &self.status.failure else {
-            return self.console.say(&format!(
-                "{name}: {:?} after {seconds:.1} s",
-                self.status.job_status
-            ));
-        };
-        if failure.class != FailureClass::Cancelled {
-            self.show_logs(failure);
-        }
-        let attempts = if self.status.attempt > 1 {
-            format!(", attempt {}", self.status.attempt)
-        } else {
-            String::new()
-        };
-        self.console.say(&format!(
-            "{name}: {:?} after {seconds:.1} s ({}{attempts}): {}",
-            Phase::Failed,
-            failure.reason,
-            failure.message
-        ));
-    }
-
-    /// The ends of logs nobody has seen: all of the process that failed, of the others what they complain about. The
-    /// program's own output was shown as it came.
-    fn show_logs(&self, failure: &Failure) {
-        let failed = |name: &str| {
-            failure.role != Role::Runner
-                && failure.pod.as_ref().is_some_and(|pod| pod.ends_with(name))
-        };
-        let mut shown = 0;
-        for (name, end) in &self.log_ends {
-            let lines = match (failed(name), logs::complaints(end)) {
-                (true, _) => logs::last_lines(end, SHOWN_LINES_OF_FAILED),
-                (false, complaints) if shown < SHOWN_LOGS => {
-                    logs::last_lines(complaints, SHOWN_LINES)
-                }
-                (false, _) => continue,
-            };
-            if !lines.is_empty() {
-                shown += 1;
-                self.console
-                    .say(&format!("---- end of the log of {name} ----\n{lines}"));
-            }
-        }
-        if shown > 0 && self.arguments.log_dir.is_none() && !self.arguments.keep {
-            self.console
-                .say("---- --log-dir DIRECTORY keeps whole logs ----");
-        }
-    }
-}
-
-/// Why a run did not begin.
-struct Refused {
-    sentence: String,
-    class: FailureClass,
-    reason: &'static str,
-    exit_code: u8,
-}
-
-impl Refused {
-    fn manifest(sentence: String) -> Self {
-        Refused {
-            sentence,
-            class: FailureClass::Invalid,
-            reason: reason::INVALID,
-            exit_code: exit_code::REFUSED,
-        }
-    }
-
-    fn infrastructure(sentence: String) -> Self {
-        Refused {
-            sentence,
-            class: FailureClass::Image,
-            reason: reason::START_FAILED,
-            exit_code: exit_code::INFRASTRUCTURE,
-        }
-    }
-
-    fn failure(&self) -> Failure {
-        Failure {
-            role: Role::Runner,
-            pod: None,
-            class: self.class,
-            reason: self.reason.to_owned(),
-            message: contract::status::log_tail(&self.sentence),
-            exit_code: None,
-            log: None,
-        }
-    }
-}
-
-/// The one job of a manifest.
-fn read_manifest(file: &Path) -> Result<ResolvedJob, Refused> {
-    let place = file.display().to_string();
-    if place == "-" {
-        let sentence = "cannot read the manifest from standard input: modules beside it would have no place; write it into a file";
-        return Err(Refused::manifest(sentence.to_owned()));
-    }
-    let text = read_text(file).map_err(Refused::manifest)?;
-    let mut jobs = Vec::new();
-    for document in plan::read(&text, &Defaults::default()) {
-        match document.outcome {
-            Outcome::Job(job) => jobs.push(*job),
-            Outcome::Refused(refusals) => {
-                let place = if document.index == 0 {
-                    place
-                } else {
-                    format!("{place} (document {})", document.index + 1)
-                };
-                return Err(Refused::manifest(refusals_text(&place, &refusals)));
-            }
-            Outcome::Other { .. } => {}
-        }
-    }
-    match jobs.len() {
-        1 => Ok(jobs.remove(0)),
-        0 => Err(Refused::manifest(format!("{place} holds no DaskJob"))),
-        count => {
-            let names: Vec<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
-            Err(Refused::manifest(format!(
-                "{place} holds {count} jobs ({}): write them into files of their own",
-                names.join(", ")
-            )))
         }
     }
 }
