@@ -2,6 +2,8 @@
 //!
 //! What it wants from the outside (run something, fetch something, say something) is collected in `wishes`.
 
+mod fetching;
+
 use protocol::Key;
 use protocol::messages::{
     Action, AddKeys, FromWorker, KeyEvent, LongRunning, StartStop, TaskErred, TaskFinished,
@@ -43,7 +45,7 @@ struct Fetch {
 
 /// What a worker wants from the outside.
 pub enum Wish {
-    Say(FromWorker),
+    Say(Box<FromWorker>),
     Execute { key: Key, token: u64 },
     Fetch { from: Arc<str>, keys: Vec<Key> },
     Die,
@@ -85,7 +87,7 @@ impl SimWorker {
     }
 
     fn say(&mut self, message: FromWorker) {
-        self.wishes.push(Wish::Say(message));
+        self.wishes.push(Wish::Say(Box::new(message)));
     }
 
     pub fn announce(&mut self, status: WorkerStatus) {
@@ -214,28 +216,6 @@ impl SimWorker {
         );
     }
 
-    fn want(&mut self, key: Key, holders: Vec<Arc<str>>, acquired: bool) {
-        let own = Arc::clone(&self.address);
-        let holders: Vec<Arc<str>> = holders
-            .into_iter()
-            .filter(|holder| *holder != own)
-            .collect();
-        match self.fetches.get_mut(&key) {
-            Some(fetch) => {
-                fetch.holders = holders;
-                fetch.acquired |= acquired;
-            }
-            None => {
-                let fetch = Fetch {
-                    holders,
-                    in_flight: false,
-                    acquired,
-                };
-                self.fetches.insert(key, fetch);
-            }
-        }
-    }
-
     fn free(&mut self, key: &Key) {
         if let Some(run) = self.runs.get_mut(key) {
             match run.phase {
@@ -318,18 +298,6 @@ impl SimWorker {
         }));
     }
 
-    fn drop_unneeded_fetches(&mut self) {
-        let unneeded: Vec<Key> = self
-            .fetches
-            .iter()
-            .filter(|(key, fetch)| !fetch.acquired && !self.is_input(key))
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in unneeded {
-            self.fetches.remove(&key);
-        }
-    }
-
     /// Fetches and executes what it can.
     fn proceed(&mut self) {
         self.want_lost_inputs();
@@ -350,21 +318,6 @@ impl SimWorker {
             self.wishes.push(Wish::Fetch { from, keys });
         }
         while self.start_one() {}
-    }
-
-    /// An input that was there and is not any more must be fetched again.
-    fn want_lost_inputs(&mut self) {
-        let lost: Vec<Key> = self
-            .runs
-            .values()
-            .filter(|run| run.phase == Phase::Waiting)
-            .flat_map(|run| run.inputs.iter())
-            .filter(|input| !self.data.contains_key(*input) && !self.fetches.contains_key(*input))
-            .cloned()
-            .collect();
-        for key in lost {
-            self.want(key, Vec::new(), false);
-        }
     }
 
     fn start_one(&mut self) -> bool {
@@ -466,56 +419,5 @@ impl SimWorker {
             startstops: smallvec![],
             stimulus_id: Text::from_static("erred"),
         }));
-    }
-
-    /// The answer to a fetch: what the other had. `None`: it could not be reached.
-    pub fn fetched(&mut self, from: &Arc<str>, asked: &[Key], answer: Option<&[(Key, u64)]>) {
-        let mut added = Vec::new();
-        for key in asked {
-            let Some(fetch) = self.fetches.get_mut(key) else {
-                continue;
-            };
-            fetch.in_flight = false;
-            let found = answer.and_then(|found| found.iter().find(|(own, _)| own == key));
-            match found {
-                Some((_, nbytes)) if !self.runs.contains_key(key) => {
-                    self.fetches.remove(key);
-                    self.data.insert(key.clone(), *nbytes);
-                    added.push(key.clone());
-                }
-                _ => fetch.holders.retain(|holder| holder != from),
-            }
-        }
-        self.say_added(added);
-        self.proceed();
-    }
-
-    /// The other is busy; later perhaps.
-    pub fn fetch_later(&mut self, asked: &[Key]) {
-        for key in asked {
-            if let Some(fetch) = self.fetches.get_mut(key) {
-                fetch.in_flight = false;
-            }
-        }
-        self.proceed();
-    }
-
-    /// Asks who has what it cannot find; true if there is anything like that.
-    pub fn look_for_missing(&mut self) -> bool {
-        let missing = |fetch: &Fetch| fetch.holders.is_empty() && !fetch.in_flight;
-        let keys: Vec<Key> = self
-            .fetches
-            .iter()
-            .filter(|(_, fetch)| missing(fetch))
-            .map(|(key, _)| key.clone())
-            .collect();
-        let any = !keys.is_empty();
-        if any {
-            self.say(FromWorker::RequestRefreshWhoHas(AddKeys {
-                keys,
-                stimulus_id: Text::from_static("find-missing"),
-            }));
-        }
-        any
     }
 }

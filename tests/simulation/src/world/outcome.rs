@@ -1,0 +1,80 @@
+//! Whether a run ended well.
+
+use super::{Event, Failure, STREAM_FROM_CLIENT, World};
+use crate::client::Future;
+
+impl World {
+    /// A wanted key that is neither there nor failed, nor was its client told that it is gone.
+    pub(super) fn ungranted(&self) -> Option<String> {
+        for client in &self.clients {
+            for (key, future) in &client.futures {
+                let status = self.core.task_status(key);
+                let granted = match status {
+                    Some("memory") => *future == Future::Finished,
+                    Some("erred") => *future == Future::Erred,
+                    Some(_) => *future == Future::Cancelled,
+                    None => matches!(future, Future::Cancelled | Future::Lost),
+                };
+                // What is cancelled or lost may live on for others.
+                let given_up = matches!(future, Future::Cancelled | Future::Lost)
+                    && !self.core.wants(client.id, key);
+                if !granted && !given_up && *future != Future::Cancelled {
+                    return Some(format!(
+                        "{key:?} is {status:?} but the client sees {future:?}"
+                    ));
+                }
+            }
+        }
+        None
+    }
+
+    pub(super) fn check_wishes_granted(&self) -> Result<(), Failure> {
+        match self.ungranted() {
+            None => Ok(()),
+            Some(what) => Err(Failure(format!("hang: {what}\n{}", self.describe()))),
+        }
+    }
+
+    pub(super) fn everybody_leaves(&mut self) {
+        for at in 0..self.clients.len() {
+            let id = self.clients[at].id;
+            self.clients[at].futures.clear();
+            self.stream(STREAM_FROM_CLIENT + at as u64, Event::ClientGone(id));
+        }
+    }
+
+    pub(super) fn check_nothing_left(&self) -> Result<(), Failure> {
+        if self.core.task_count() > 0 {
+            return Err(Failure(format!(
+                "{} tasks left\n{}",
+                self.core.task_count(),
+                self.describe()
+            )));
+        }
+        for slot in &self.slots {
+            if let Some(worker) = slot
+                .worker
+                .as_ref()
+                .filter(|worker| !worker.holds_nothing())
+            {
+                return Err(Failure(format!("left on a worker: {}", worker.describe())));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn describe(&self) -> String {
+        let mut lines = Vec::new();
+        for (key, _) in self.core.who_has(None) {
+            lines.extend(self.core.describe_task(&key));
+        }
+        for slot in &self.slots {
+            let worker = slot
+                .worker
+                .as_ref()
+                .map(|worker| (worker.status, worker.describe()));
+            lines.push(format!("{} {worker:?}", slot.address));
+        }
+        lines.join("\n")
+    }
+}
