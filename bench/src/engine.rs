@@ -5,12 +5,13 @@ use anyhow::{Context, Result};
 use crate::args::EngineArgs;
 use crate::client::{Client, Ran};
 use crate::cluster::{Cluster, Engine, Workers};
-use crate::report::{self, Sample};
+use crate::report::{self, LoadAverage, Sample};
 use crate::scenario::{Scenario, ScenarioName};
 use crate::usage;
 
 pub fn run(args: &EngineArgs) -> Result<()> {
     let mut samples = Vec::new();
+    let load_before = usage::load_average();
     for workers in args.workers() {
         for repeat in 0..args.repeats() {
             for engine in args.engines() {
@@ -25,9 +26,14 @@ pub fn run(args: &EngineArgs) -> Result<()> {
             }
         }
     }
-    println!("{}", report::table(&samples, args.quick));
+    let load = LoadAverage {
+        before: load_before,
+        after: usage::load_average(),
+    };
+    println!("{}", report::table(&samples, args.quick, load));
     if let Some(path) = &args.json {
-        report::write_json(path, &samples).with_context(|| format!("write {}", path.display()))?;
+        report::write_json(path, &samples, load)
+            .with_context(|| format!("write {}", path.display()))?;
     }
     Ok(())
 }

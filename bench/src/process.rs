@@ -16,29 +16,35 @@ pub struct Process {
     log: PathBuf,
 }
 
+/// Where standard input and output of a child lead.
+#[derive(Clone, Copy)]
+enum Channels {
+    Log,
+    Pipes,
+}
+
 impl Process {
     /// Starts it in `directory`, with its output in `<name>.log` there.
     pub fn start(name: &str, command: Command, directory: &Path) -> Result<Self> {
-        Self::start_with(name, command, directory, None)
+        Self::start_with(name, command, directory, Channels::Log)
     }
 
     /// Starts it with pipes to talk through instead of standard input and output.
     pub fn start_talking(name: &str, command: Command, directory: &Path) -> Result<Self> {
-        Self::start_with(name, command, directory, Some(()))
+        Self::start_with(name, command, directory, Channels::Pipes)
     }
 
     fn start_with(
         name: &str,
         mut command: Command,
         directory: &Path,
-        talks: Option<()>,
+        channels: Channels,
     ) -> Result<Self> {
         let log = directory.join(format!("{name}.log"));
         let file = File::create(&log).with_context(|| format!("create {}", log.display()))?;
-        let (input, output) = if talks.is_some() {
-            (Stdio::piped(), Stdio::piped())
-        } else {
-            (Stdio::null(), Stdio::from(file.try_clone()?))
+        let (input, output) = match channels {
+            Channels::Log => (Stdio::null(), Stdio::from(file.try_clone()?)),
+            Channels::Pipes => (Stdio::piped(), Stdio::piped()),
         };
         let child = command
             .current_dir(directory)

@@ -29,6 +29,13 @@ pub struct Sample {
     pub held_bytes_per_task: Option<f64>,
 }
 
+/// How busy the machine was, over the last minute, at both ends of the run.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct LoadAverage {
+    pub before: f64,
+    pub after: f64,
+}
+
 /// Smallest and middle of several measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 struct Spread {
@@ -92,7 +99,7 @@ fn summary<'a>(group: &[&'a Sample]) -> Option<Summary<'a>> {
 }
 
 /// The table; a native row shows how many times less than stock it took.
-pub fn table(samples: &[Sample], quick: bool) -> String {
+pub fn table(samples: &[Sample], quick: bool, load: LoadAverage) -> String {
     let summaries = summarise(samples);
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_header([
@@ -120,7 +127,10 @@ pub fn table(samples: &[Sample], quick: bool) -> String {
     } else {
         ""
     };
-    format!("{table}{note}")
+    format!(
+        "{table}\nload average before {:.1}, after {:.1}: what else runs makes a task dearer{note}",
+        load.before, load.after
+    )
 }
 
 fn stock_of<'a>(row: &Summary<'_>, all: &'a [Summary<'a>]) -> Option<&'a Summary<'a>> {
@@ -161,8 +171,9 @@ fn number(value: f64) -> Cell {
     })
 }
 
-pub fn write_json(path: &Path, samples: &[Sample]) -> Result<()> {
+pub fn write_json(path: &Path, samples: &[Sample], load: LoadAverage) -> Result<()> {
     let report = serde_json::json!({
+        "load_average": load,
         "summary": summarise(samples),
         "samples": samples,
     });
@@ -172,7 +183,7 @@ pub fn write_json(path: &Path, samples: &[Sample]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Sample, Spread, summarise, table};
+    use super::{LoadAverage, Sample, Spread, summarise, table};
     use crate::cluster::{Engine, Workers};
     use crate::scenario::ScenarioName;
 
@@ -206,7 +217,11 @@ mod tests {
     #[test]
     fn native_rows_show_the_factor() {
         let samples = [sample(Engine::Stock, 120.0), sample(Engine::Native, 10.0)];
-        let text = table(&samples, false);
+        let load = LoadAverage {
+            before: 0.1,
+            after: 1.5,
+        };
+        let text = table(&samples, false, load);
         assert!(text.contains("12.0×"), "{text}");
     }
 }

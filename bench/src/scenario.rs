@@ -75,7 +75,7 @@ impl Scenario {
             ScenarioName::Tree => format!("tree of {} leaves", self.size),
             ScenarioName::AllToAll => format!("all-to-all {0}×{0}", self.size),
             ScenarioName::Chain => format!("chain of {}", self.size),
-            ScenarioName::Latency => format!("submit to result, {} times", self.size),
+            ScenarioName::Latency => format!("submit to done, {} times", self.size),
             ScenarioName::Held => format!("{} results held", self.size),
         }
     }

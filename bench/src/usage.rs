@@ -43,6 +43,14 @@ pub fn proportional_bytes(root: u32) -> u64 {
         * 1024
 }
 
+/// Of the last minute; 0 where the kernel does not tell.
+pub fn load_average() -> f64 {
+    fs::read_to_string("/proc/loadavg")
+        .ok()
+        .and_then(|text| text.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0.0)
+}
+
 fn pss_kib(rollup: &str) -> Option<u64> {
     let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
     line.split_whitespace().next()?.parse().ok()

@@ -35,7 +35,7 @@ def test_map_of_a_hundred_thousand(client, many):
     assert client.submit(tasks.total, futures[:1000]).result() == sum(range(1, 1001))
     assert client.gather(futures) == list(range(1, many + 1))
     del futures
-    eventually(lambda: client.who_has() == {}, timeout_s=60)
+    eventually(lambda: client.who_has() == {}, timeout_s=60, pause_s=1)
 
 
 @pytest.mark.limit(120)

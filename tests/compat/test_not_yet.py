@@ -12,6 +12,7 @@ import pytest
 from distributed import Event, Lock, MultiLock, Queue, Semaphore, Variable
 
 import tasks
+import wire
 from differences import differs
 
 
@@ -139,3 +140,40 @@ def test_p2p_rechunk_names_the_setting_that_avoids_it(client):
         with pytest.raises(Exception) as info:
             client.compute(array).result(timeout=25)
     assert "array.rechunk.method" in str(info.value)
+
+
+# Keep the connection for themselves, wait, or end what they are asked of.
+NOT_ASKED = {
+    *("connection_stream", "feed", "register-client", "register-worker", "register_nanny", "restart"),
+    *("subscribe_worker_status", "terminate", "event_wait", "queue_get", "variable_get", "benchmark_hardware"),
+}
+# Answer null when nothing is asked of them.
+QUIET = {
+    *("add_keys", "amm_handler", "check_idle", "echo", "get_error_cause", "log_event", "set_metadata"),
+}
+
+
+def stock_operations():
+    import asyncio
+
+    from distributed import Scheduler
+
+    async def handlers():
+        async with Scheduler(port=0, host="127.0.0.1", dashboard=False) as scheduler:
+            return sorted(scheduler.handlers)
+
+    return asyncio.run(handlers())
+
+
+@pytest.mark.limit(60)
+@differs("stock", why="some of its operations answer null when nothing is asked of them")
+def test_every_operation_of_stock_is_served_or_refused_by_name(cluster):
+    """Unknown operations answer null, so that null tells a forgotten one."""
+    silent = []
+    for operation in stock_operations():
+        if operation in NOT_ASKED | QUIET:
+            continue
+        with wire.connect_and_greet(cluster.host_and_port, timeout_s=8) as connection:
+            if wire.call(connection, op=operation, reply=True) is None:
+                silent.append(operation)
+    assert silent == []
