@@ -48,20 +48,23 @@ fn number(variable: &str) -> Option<u64> {
 fn work(seeds: u64, next: &AtomicU64, failed: &Mutex<Vec<(u64, String)>>, total: &Mutex<Summary>) {
     loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
-        if seed >= seeds || failed.lock().unwrap().len() >= 12 {
+        if seed >= seeds || failed.lock().expect("its holders do not panic").len() >= 12 {
             return;
         }
         match catch_unwind(|| run(seed, false)) {
             Ok(Ok(summary)) => {
-                let mut total = total.lock().unwrap();
+                let mut total = total.lock().expect("its holders do not panic");
                 total.events += summary.events;
                 total.tasks_run += summary.tasks_run;
                 total.deaths += summary.deaths;
             }
-            Ok(Err(failure)) => failed.lock().unwrap().push((seed, failure.0)),
+            Ok(Err(failure)) => failed
+                .lock()
+                .expect("its holders do not panic")
+                .push((seed, failure.0)),
             Err(_) => failed
                 .lock()
-                .unwrap()
+                .expect("its holders do not panic")
                 .push((seed, "an invariant is broken (see above)".to_owned())),
         }
     }
