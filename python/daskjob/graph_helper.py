@@ -36,9 +36,11 @@ LARGE_GRAPH_TASKS = 5_000
 LARGE_GRAPH_BYTES = 8 << 20
 REQUESTS_BETWEEN_COLLECTIONS = 256
 NO_ANNOTATION = 0xFFFFFFFF
+#: Address space that libraries reserve for threads without ever using it; not part of the memory limit.
+RESERVED_BYTES = 8 << 30
 
 # Message kinds; the same numbers are in graph/channel.rs.
-HELLO, BEGIN, TASKS, END, ERROR, VALUE, QUERY, FAILED = 1, 2, 3, 4, 5, 6, 7, 8
+HELLO, BEGIN, TASKS, END, ERROR, VALUE, QUERY, FAILED, TAKEN = 1, 2, 3, 4, 5, 6, 7, 8, 9
 MATERIALIZE, LOAD, DUMP, VERSIONS, UPLOAD, EXCEPTION = 32, 33, 34, 35, 36, 37
 RUN, PLUGIN_ADD, PLUGIN_REMOVE, HOOK, ANSWER, CLOSE, GROUP_WORKERS = 64, 65, 66, 67, 68, 69, 70
 
@@ -536,6 +538,8 @@ class Helper:
     def serve(self) -> None:
         while True:
             kind, request, header, blobs = self.channel.receive()
+            # From here on it is this request's fault when the process ends.
+            self.channel.send(TAKEN, request, b"\x80")
             tasks = 0
             try:
                 tasks = self.handle(kind, request, header, blobs) or 0
@@ -675,12 +679,14 @@ def die_with(lifeline: int) -> None:
 
 
 def limit_memory(limit_bytes) -> None:
-    """A graph that wants more gets a MemoryError; the kernel's out-of-memory killer takes us before the scheduler."""
+    """The scheduler stops a helper that is too large. What asks for far too much at once gets a MemoryError before that,
+    and the kernel's out-of-memory killer takes us before the scheduler."""
     import resource
 
     if limit_bytes:
         hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-        soft = limit_bytes if hard == resource.RLIM_INFINITY else min(limit_bytes, hard)
+        wanted = limit_bytes + RESERVED_BYTES
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
     try:
         with open("/proc/self/oom_score_adj", "w") as file:

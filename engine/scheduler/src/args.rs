@@ -112,6 +112,15 @@ pub struct SchedulerArgs {
     #[arg(long, value_name = "PATH", env = contract::environment::PYTHON, hide_env_values = true)]
     pub python: Option<PathBuf>,
 
+    /// How long opening one graph may take before that graph fails, like "10 minutes"
+    #[arg(long, value_name = "DURATION", default_value = "10 minutes")]
+    pub graph_time_limit: String,
+
+    /// How much memory a Python process that opens graphs may take before the graph it opens fails, like 4GiB; 0 is no
+    /// limit [default: 60% of the memory of this machine or container]
+    #[arg(long, value_name = "BYTES")]
+    pub graph_memory_limit: Option<String>,
+
     /// What to log: error, warn, info, debug, trace, or by module such as scheduler=debug,info [default: info]
     #[arg(long, value_name = "FILTER", env = contract::environment::LOG, hide_env_values = true)]
     pub log: Option<String>,

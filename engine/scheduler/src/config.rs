@@ -43,6 +43,10 @@ pub struct Config {
     pub scheduler_file: Option<PathBuf>,
     /// The interpreter that opens graphs, where one was named.
     pub python: Option<PathBuf>,
+    /// How long opening one graph may take.
+    pub graph_time_limit: Duration,
+    /// How much memory a process that opens graphs may take, where it was said; zero is no limit.
+    pub graph_memory_limit_bytes: Option<u64>,
     pub preload: Vec<String>,
     pub preload_argv: Vec<String>,
     pub dask: DaskConfig,
@@ -76,8 +80,12 @@ pub enum ConfigError {
         contract::environment::PYTHON
     )]
     Python { named: String },
-    #[error("understand --idle-timeout {value:?}: {reason}")]
-    IdleTimeout { value: String, reason: String },
+    #[error("understand {flag} {value:?}: {reason}")]
+    Flag {
+        flag: &'static str,
+        value: String,
+        reason: String,
+    },
     #[error(
         "start a Jupyter server: it is not supported; run `jupyter server` beside the scheduler"
     )]
@@ -135,6 +143,8 @@ impl Config {
             pid_file: args.pid_file.clone(),
             scheduler_file: args.scheduler_file.clone(),
             python: args.python.clone(),
+            graph_time_limit: graph_time_limit(&args.graph_time_limit)?,
+            graph_memory_limit_bytes: graph_memory_limit_bytes(args)?,
             preload: given_or(&args.preload, &scheduler.preload),
             preload_argv: given_or(&args.preload_argv, &scheduler.preload_argv),
             dask,
@@ -218,13 +228,43 @@ fn idle_timeout(
     let Some(value) = args.idle_timeout.as_ref().filter(|value| !value.is_empty()) else {
         return Ok(configured);
     };
-    let fail = |reason: String| ConfigError::IdleTimeout {
+    let fail = |reason: String| ConfigError::Flag {
+        flag: "--idle-timeout",
         value: value.clone(),
         reason,
     };
     let seconds = units::parse_timedelta(value).map_err(|error| fail(error.to_string()))?;
     let duration = Duration::try_from_secs_f64(seconds).map_err(|error| fail(error.to_string()))?;
     Ok((!duration.is_zero()).then_some(duration))
+}
+
+fn graph_time_limit(value: &str) -> Result<Duration, ConfigError> {
+    let fail = |reason: String| ConfigError::Flag {
+        flag: "--graph-time-limit",
+        value: value.to_owned(),
+        reason,
+    };
+    let seconds = units::parse_timedelta(value).map_err(|error| fail(error.to_string()))?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(limit) if !limit.is_zero() => Ok(limit),
+        Ok(_) => Err(fail("no graph can be opened in no time".to_owned())),
+        Err(error) => Err(fail(error.to_string())),
+    }
+}
+
+fn graph_memory_limit_bytes(args: &SchedulerArgs) -> Result<Option<u64>, ConfigError> {
+    let Some(value) = &args.graph_memory_limit else {
+        return Ok(None);
+    };
+    let fail = |reason: String| ConfigError::Flag {
+        flag: "--graph-memory-limit",
+        value: value.clone(),
+        reason,
+    };
+    let bytes = units::parse_bytes(value).map_err(|error| fail(error.to_string()))?;
+    u64::try_from(bytes)
+        .map(Some)
+        .map_err(|_| fail("it is negative".to_owned()))
 }
 
 /// The prefix with one slash before it and none after it.

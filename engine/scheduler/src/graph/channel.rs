@@ -20,6 +20,7 @@ pub enum Kind {
     Value = 6,
     Query = 7,
     Failed = 8,
+    Taken = 9,
     Materialize = 32,
     Load = 33,
     Dump = 34,
@@ -47,6 +48,7 @@ impl Kind {
             6 => Self::Value,
             7 => Self::Query,
             8 => Self::Failed,
+            9 => Self::Taken,
             other => {
                 let text = format!("message kind {other} from the graph helper");
                 return Err(io::Error::new(io::ErrorKind::InvalidData, text));

@@ -20,7 +20,11 @@ use tokio::sync::{mpsc, oneshot};
 
 /// What user code asks of the scheduler: an operation with its arguments, as a client would.
 pub trait Backdoor: Send + Sync + 'static {
-    fn ask(&self, op: String, arguments: Value) -> Pin<Box<dyn Future<Output = Result<Value, GraphError>> + Send>>;
+    fn ask(
+        &self,
+        op: String,
+        arguments: Value,
+    ) -> Pin<Box<dyn Future<Output = Result<Value, GraphError>> + Send>>;
 }
 
 type Waiting = oneshot::Sender<Result<Vec<Bytes>, GraphError>>;
@@ -74,7 +78,10 @@ impl Functions {
 
     /// Whether some plugin overrides this hook.
     pub fn has_hook(&self, hook: &str) -> bool {
-        self.lock().plugins.iter().any(|plugin| plugin.hooks.iter().any(|own| own == hook))
+        self.lock()
+            .plugins
+            .iter()
+            .any(|plugin| plugin.hooks.iter().any(|own| own == hook))
     }
 
     /// Sends a request to the process, starting it where there is none.
@@ -105,13 +112,34 @@ impl Functions {
         idempotent: bool,
     ) -> Result<(), GraphError> {
         let header = request::header(&[("name", name), ("idempotent", &Value::from(idempotent))]);
-        let added = self.ask(shared, Kind::PluginAdd, &header, std::slice::from_ref(&pickle)).await?;
-        let Some(name) = added.get("name").and_then(Value::as_str) else { return Ok(()) };
-        let hooks = added.get("hooks").and_then(Value::as_array).unwrap_or_default();
-        let hooks = hooks.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        let added = self
+            .ask(
+                shared,
+                Kind::PluginAdd,
+                &header,
+                std::slice::from_ref(&pickle),
+            )
+            .await?;
+        let Some(name) = added.get("name").and_then(Value::as_str) else {
+            return Ok(());
+        };
+        let hooks = added
+            .get("hooks")
+            .and_then(Value::as_array)
+            .unwrap_or_default();
+        let hooks = hooks
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect();
         let mut state = self.lock();
         state.plugins.retain(|plugin| plugin.name != name);
-        state.plugins.push(Plugin { name: name.to_owned(), header, pickle, hooks });
+        state.plugins.push(Plugin {
+            name: name.to_owned(),
+            header,
+            pickle,
+            hooks,
+        });
         Ok(())
     }
 
@@ -165,7 +193,12 @@ impl State {
         self.outgoing = Some(outgoing);
         for plugin in self.plugins.clone() {
             let (nobody, _) = oneshot::channel();
-            self.send(Kind::PluginAdd, &plugin.header, std::slice::from_ref(&plugin.pickle), nobody);
+            self.send(
+                Kind::PluginAdd,
+                &plugin.header,
+                std::slice::from_ref(&plugin.pickle),
+                nobody,
+            );
         }
         tokio::spawn(live(shared.clone(), pieces));
     }
@@ -177,14 +210,25 @@ async fn live(shared: Arc<Shared>, pieces: mpsc::UnboundedReceiver<Vec<Bytes>>) 
         Ok(reason) | Err(reason) => reason,
     };
     if !*shared.closed.borrow() {
-        tracing::warn!(reason, "the helper for functions and plugins of the scheduler is gone");
+        tracing::warn!(
+            reason,
+            "the helper for functions and plugins of the scheduler is gone"
+        );
     }
     shared.functions.lost(&reason);
 }
 
-async fn run(shared: &Arc<Shared>, pieces: mpsc::UnboundedReceiver<Vec<Bytes>>) -> Result<String, String> {
+async fn run(
+    shared: &Arc<Shared>,
+    pieces: mpsc::UnboundedReceiver<Vec<Bytes>>,
+) -> Result<String, String> {
     let python = shared.options.python.display();
-    let Process { mut child, stream, lifeline, introduction } = process::start(&shared.options, Mode::Functions)
+    let Process {
+        mut child,
+        stream,
+        lifeline,
+        introduction,
+    } = process::start(&shared.options, Mode::Functions)
         .map_err(|error| format!("cannot start the Python interpreter {python}: {error}"))?;
     let (read, mut write) = stream.into_split();
     let mut reader = MessageReader::new(read);
@@ -251,21 +295,35 @@ async fn answer(shared: Arc<Shared>, message: Message) {
         Ok(value) => (true, encode_value(&value).0),
         Err(error) => (false, vec![error.exception]),
     };
-    shared.functions.send_answer(request, &request::header(&[("ok", &Value::from(ok))]), &blobs);
+    shared.functions.send_answer(
+        request,
+        &request::header(&[("ok", &Value::from(ok))]),
+        &blobs,
+    );
 }
 
 fn question(message: Message) -> Result<(String, Value), GraphError> {
     let header = reply::header(&message.header).map_err(|error| malformed(&error))?;
-    let op = header.get("op").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let op = header
+        .get("op")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
     let arguments = reply::value(message.blobs).map_err(|error| malformed(&error))?;
     Ok((op, arguments))
 }
 
 async fn upload(shared: &Arc<Shared>, arguments: &Value) -> Result<Value, GraphError> {
-    let field = |name| arguments.get(name).ok_or_else(|| malformed(&"an upload without file"));
+    let field = |name| {
+        arguments
+            .get(name)
+            .ok_or_else(|| malformed(&"an upload without file"))
+    };
     let name = field("filename")?.as_str().unwrap_or_default();
     let data = field("data")?.as_bytes().cloned().unwrap_or_default();
     let load = field("load")?.is_truthy();
-    shared.upload_file(name, Bytes::copy_from_slice(&data), load).await?;
+    shared
+        .upload_file(name, Bytes::copy_from_slice(&data), load)
+        .await?;
     Ok(Value::Nil)
 }

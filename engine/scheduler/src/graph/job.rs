@@ -15,6 +15,8 @@ pub struct Job {
     /// Requests of one client are served in order.
     pub client: Option<Arc<str>>,
     pub answer: Answer,
+    /// How many helpers died with it before they had begun with it.
+    pub lost_unread: u8,
 }
 
 /// Who waits.

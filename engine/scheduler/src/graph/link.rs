@@ -1,5 +1,6 @@
 //! One helper process and the tasks that talk to it: starts it, reads its answers, bounds its time, buries it.
 
+use super::bounds::{Crossed, Watch};
 use super::channel::{Kind, Message, MessageReader};
 use super::error::GraphError;
 use super::job::{Answer, Job};
@@ -11,7 +12,6 @@ use bytes::Bytes;
 use protocol::Value;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::pin::Pin;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,6 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::Child;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::Sleep;
 
 /// How long after a failed start the next one may be tried.
 const RETRY_START: Duration = Duration::from_secs(1);
@@ -45,7 +44,7 @@ pub struct Environment {
 enum End {
     /// It closed the channel: it exited or was killed.
     Closed,
-    TimedOut,
+    Crossed(Crossed),
     Malformed(String),
     /// We are closing.
     Wanted,
@@ -95,6 +94,12 @@ async fn run(shared: &Arc<Shared>, slot: usize) -> Result<(), String> {
             ));
         }
     };
+    if let Some(refusal) = (shared.options.check_release)(&environment.versions) {
+        return Err(format!(
+            "the Python interpreter {} cannot open graphs: {refusal}",
+            environment.executable
+        ));
+    }
     tracing::info!(
         slot,
         pid = child.id(),
@@ -108,7 +113,7 @@ async fn run(shared: &Arc<Shared>, slot: usize) -> Result<(), String> {
         head_changed,
         builder: None,
     };
-    let end = session.serve(&mut reader).await;
+    let end = session.serve(&mut reader, child.id()).await;
     shared.lock().links[slot] = None;
     drop(lifeline);
     bury(shared, slot, end, &mut child).await;
@@ -221,29 +226,26 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    async fn serve(&mut self, reader: &mut MessageReader<OwnedReadHalf>) -> End {
-        let limit = self.shared.options.time_limit;
+    async fn serve(
+        &mut self,
+        reader: &mut MessageReader<OwnedReadHalf>,
+        process: Option<u32>,
+    ) -> End {
         let mut closed = self.shared.closed.subscribe();
-        let mut timer: Pin<Box<Sleep>> = Box::pin(tokio::time::sleep(limit));
-        let mut is_working = !self.shared.lock().pool.slots[self.slot].running.is_empty();
+        let mut watch = Watch::new(&self.shared.options, process);
+        watch.restart(!self.shared.lock().pool.slots[self.slot].running.is_empty());
         loop {
             tokio::select! {
                 message = reader.next() => match message {
                     Ok(None) | Err(_) => return End::Closed,
                     Ok(Some(message)) => match self.handle(message) {
                         Ok(None) => {}
-                        Ok(Some(more)) => {
-                            is_working = more;
-                            timer.set(tokio::time::sleep(limit));
-                        }
+                        Ok(Some(more)) => watch.restart(more),
                         Err(error) => return End::Malformed(error.to_string()),
                     },
                 },
-                () = self.head_changed.notified() => {
-                    is_working = true;
-                    timer.set(tokio::time::sleep(limit));
-                }
-                () = &mut timer, if is_working => return End::TimedOut,
+                () = self.head_changed.notified() => watch.restart(true),
+                crossed = watch.crossed() => return End::Crossed(crossed),
                 _ = closed.wait_for(|closed| *closed) => return End::Wanted,
             }
         }
@@ -252,6 +254,7 @@ impl Session<'_> {
     /// Handles one message; `Some(more)` when it ended a request, and whether another one follows.
     fn handle(&mut self, message: Message) -> Result<Option<bool>, ReplyError> {
         match message.kind {
+            Kind::Taken => self.shared.lock().pool.slots[self.slot].is_first_taken = true,
             Kind::Begin => self
                 .builder
                 .insert(GraphBuilder::default())
@@ -295,9 +298,11 @@ impl Session<'_> {
 
     /// Takes the request that has been answered, and gives the helper new ones.
     fn finish_head(&self) -> Result<(Job, bool), ReplyError> {
-        let job = self.shared.lock().pool.slots[self.slot]
-            .running
-            .pop_front()
+        let job = self
+            .shared
+            .lock()
+            .pool
+            .answered(self.slot)
             .ok_or(ReplyError::Order)?;
         self.shared.advance();
         let more = !self.shared.lock().pool.slots[self.slot].running.is_empty();
@@ -309,9 +314,17 @@ impl Session<'_> {
 async fn bury(shared: &Arc<Shared>, slot: usize, end: End, child: &mut Child) {
     let reason = match end {
         End::Closed => format!("ended{}", exit_text(child).await),
-        End::TimedOut => {
+        End::Crossed(Crossed::Time) => {
             let seconds = shared.options.time_limit.as_secs_f64();
             format!("was stopped because it took longer than {seconds} s (--graph-time-limit)")
+        }
+        End::Crossed(Crossed::Memory) => {
+            let gibibytes =
+                shared.options.memory_limit_bytes.unwrap_or_default() as f64 / (1_u64 << 30) as f64;
+            format!(
+                "was stopped because it reached its memory limit of {gibibytes:.1} GiB (--graph-memory-limit; scatter \
+                 large objects, or read them inside the tasks)"
+            )
         }
         End::Malformed(text) => format!("was stopped because its answer made no sense: {text}"),
         End::Wanted => "was stopped because the scheduler is closing".to_owned(),

@@ -5,6 +5,7 @@
 //! waited behind it is sent to another helper. The first helper starts with the scheduler, others when first needed.
 
 mod annotations;
+mod bounds;
 mod channel;
 mod error;
 mod functions;
@@ -17,6 +18,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
+pub use bounds::default_memory_limit_bytes;
 pub use error::GraphError;
 pub use functions::Backdoor;
 pub use link::Environment;
@@ -45,9 +47,11 @@ pub struct HelperOptions {
     pub count: usize,
     /// How long one graph may take.
     pub time_limit: Duration,
-    /// How much private memory one helper may have; `None` is no limit.
+    /// How much memory one helper may have; `None` is no limit.
     pub memory_limit_bytes: Option<u64>,
-    /// Where uploaded files land.
+    /// Why helpers with these `versions` may not open graphs, if so.
+    pub check_release: fn(&Value) -> Option<String>,
+    /// Where uploaded files land. It is ours: it goes with the helpers.
     pub local_directory: PathBuf,
     pub preload: Vec<String>,
     pub preload_argv: Vec<String>,
@@ -60,7 +64,8 @@ impl Default for HelperOptions {
             environment: Vec::new(),
             count: 2,
             time_limit: Duration::from_secs(600),
-            memory_limit_bytes: None,
+            memory_limit_bytes: default_memory_limit_bytes(),
+            check_release: |_| None,
             local_directory: std::env::temp_dir()
                 .join(format!("daskjob-scheduler-{}", std::process::id())),
             preload: Vec::new(),
@@ -145,6 +150,7 @@ impl GraphHelpers {
             blobs,
             client,
             answer: Answer::Graph(sender),
+            lost_unread: 0,
         });
         let opened = answer.await.unwrap_or_else(|_| Err(closing()))?;
         let graph = request::with_priorities(opened, update).await?;
@@ -227,18 +233,30 @@ impl GraphHelpers {
         kwargs: Option<Bytes>,
         wait: bool,
     ) -> Result<Value, GraphError> {
-        let given = [("function", Some(function)), ("args", args), ("kwargs", kwargs)];
-        let given = given.into_iter().filter_map(|(name, pickle)| Some((name, pickle?)));
+        let given = [
+            ("function", Some(function)),
+            ("args", args),
+            ("kwargs", kwargs),
+        ];
+        let given = given
+            .into_iter()
+            .filter_map(|(name, pickle)| Some((name, pickle?)));
         let (names, blobs): (Vec<_>, Vec<_>) = given.unzip();
         let names = Value::Array(names.into_iter().map(Value::text).collect());
         let header = request::header(&[("fields", &names), ("wait", &Value::from(wait))]);
-        self.shared.functions.ask(&self.shared, Kind::Run, &header, &blobs).await
+        self.shared
+            .functions
+            .ask(&self.shared, Kind::Run, &header, &blobs)
+            .await
     }
 
     /// `{address: label}` where workers for which a pickled function of a `WorkerState` is equal have equal labels.
     pub async fn group_workers(&self, function: Bytes) -> Result<Value, GraphError> {
         let header = request::header(&[]);
-        self.shared.functions.ask(&self.shared, Kind::GroupWorkers, &header, &[function]).await
+        self.shared
+            .functions
+            .ask(&self.shared, Kind::GroupWorkers, &header, &[function])
+            .await
     }
 
     /// Registers a pickled scheduler plugin and runs its `start`. `name` may be nil: the plugin knows.
@@ -248,11 +266,17 @@ impl GraphHelpers {
         name: &Value,
         idempotent: bool,
     ) -> Result<(), GraphError> {
-        self.shared.functions.add_plugin(&self.shared, plugin, name, idempotent).await
+        self.shared
+            .functions
+            .add_plugin(&self.shared, plugin, name, idempotent)
+            .await
     }
 
     pub async fn unregister_scheduler_plugin(&self, name: &str) -> Result<(), GraphError> {
-        self.shared.functions.remove_plugin(&self.shared, name).await
+        self.shared
+            .functions
+            .remove_plugin(&self.shared, name)
+            .await
     }
 
     /// Tells plugins what has happened; costs nothing while none wants to know. `arguments` go by name.
@@ -261,10 +285,17 @@ impl GraphHelpers {
             return;
         }
         let shared = self.shared.clone();
-        let header = request::header(&[("name", &Value::from(name)), ("scheduler", &Value::from(takes_scheduler))]);
+        let header = request::header(&[
+            ("name", &Value::from(name)),
+            ("scheduler", &Value::from(takes_scheduler)),
+        ]);
         tokio::spawn(async move {
             let blobs = encode_value(&arguments).0;
-            if let Err(error) = shared.functions.ask(&shared, Kind::Hook, &header, &blobs).await {
+            if let Err(error) = shared
+                .functions
+                .ask(&shared, Kind::Hook, &header, &blobs)
+                .await
+            {
                 tracing::warn!(%error, hook = name, "plugins could not be told");
             }
         });
@@ -274,7 +305,12 @@ impl GraphHelpers {
     pub async fn close_plugins(&self) {
         if self.shared.functions.is_running() {
             let header = request::header(&[]);
-            if let Err(error) = self.shared.functions.ask(&self.shared, Kind::Close, &header, &[]).await {
+            if let Err(error) = self
+                .shared
+                .functions
+                .ask(&self.shared, Kind::Close, &header, &[])
+                .await
+            {
                 tracing::warn!(%error, "plugins could not be closed");
             }
         }
@@ -312,6 +348,8 @@ impl GraphHelpers {
 impl Drop for GraphHelpers {
     fn drop(&mut self) {
         self.shared.closed.send_replace(true);
+        // It exists only where a file was uploaded.
+        let _never_made = std::fs::remove_dir_all(&self.shared.options.local_directory);
     }
 }
 
@@ -336,6 +374,7 @@ impl Shared {
             blobs,
             client: None,
             answer: Answer::Frames(sender),
+            lost_unread: 0,
         });
         answer.await.unwrap_or_else(|_| Err(closing()))
     }
@@ -375,7 +414,12 @@ impl Shared {
         }
     }
 
-    async fn upload_file(self: &Arc<Self>, name: &str, data: Bytes, load: bool) -> Result<(), GraphError> {
+    async fn upload_file(
+        self: &Arc<Self>,
+        name: &str,
+        data: Bytes,
+        load: bool,
+    ) -> Result<(), GraphError> {
         let directory = Value::from(self.options.local_directory.to_string_lossy().as_ref());
         let header = request::header(&[
             ("directory", &directory),
@@ -385,7 +429,12 @@ impl Shared {
         let upload = Upload { header, data };
         let answers = self.upload(&upload);
         if answers.is_empty() {
-            self.ask(Kind::Upload, upload.header.clone(), vec![upload.data.clone()]).await?;
+            self.ask(
+                Kind::Upload,
+                upload.header.clone(),
+                vec![upload.data.clone()],
+            )
+            .await?;
         }
         for answer in answers {
             answer.await.unwrap_or_else(|_| Err(closing()))?;
@@ -424,6 +473,7 @@ impl Upload {
             blobs: vec![self.data.clone()],
             client: None,
             answer,
+            lost_unread: 0,
         }
     }
 }

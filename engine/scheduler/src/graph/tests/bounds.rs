@@ -152,6 +152,46 @@ async fn an_interpreter_without_dask_is_refused_with_the_remedy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_release_outside_the_supported_range_is_refused() {
+    let Some(python) = python() else { return };
+    let check_release = |versions: &protocol::Value| {
+        let found = versions
+            .get("packages")?
+            .get("distributed")?
+            .as_str()?
+            .to_owned();
+        Some(format!("distributed {found} is too good"))
+    };
+    let helpers = GraphHelpers::start(HelperOptions {
+        check_release,
+        ..options(python.clone())
+    });
+    let text = text_of(
+        helpers
+            .materialize("client", &update(&python, "submit"))
+            .await,
+    );
+    assert!(text.contains("is too good"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_helper_that_is_killed_while_idle_costs_nothing() {
+    let Some(python) = python() else { return };
+    let helpers = helpers(python.clone());
+    let healthy = update(&python, "submit");
+    assert_works(&helpers, &healthy).await;
+    let process = helpers.process_ids()[0].to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-9", &process])
+            .status()
+            .expect("runs")
+            .success()
+    );
+    assert_works(&helpers, &healthy).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn helpers_end_with_their_handle() {
     let Some(python) = python() else { return };
     let helpers = helpers(python.clone());

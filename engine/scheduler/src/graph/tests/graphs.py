@@ -221,7 +221,12 @@ def spins():
 
 
 def explodes():
-    return poisoned(exec, "import numpy\nx = []\nwhile True: x.append(numpy.ones(1 << 27))")
+    """Far too much at once."""
+    return poisoned(exec, "x = bytearray(1 << 38)")
+
+
+def grows():
+    return poisoned(exec, "x = []\nwhile True: x.append(bytes(1 << 20) + b'x')")
 
 
 def unpicklable():

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod contents;
+mod functions;
 
 use super::{GraphError, GraphHelpers, HelperOptions};
 use bytes::{Buf, Bytes};

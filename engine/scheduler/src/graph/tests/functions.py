@@ -1,0 +1,112 @@
+"""Pickles functions and plugins as clients send them to the scheduler: `functions.py NAME [NAME…]`.
+
+They return texts, because Dask serialises collections item by item.
+"""
+
+import os
+import struct
+import sys
+import tempfile
+
+import cloudpickle
+from distributed.diagnostics.plugin import SchedulerPlugin, SchedulerUploadFile
+
+
+def workers(dask_scheduler):
+    return repr([(worker.address, worker.name, worker.nthreads) for worker in dask_scheduler.workers.values()])
+
+
+def tasks(dask_scheduler):
+    def place(task):
+        [worker] = task.who_has or [task.processing_on]
+        return worker.address
+
+    tables = dask_scheduler.tasks.values()
+    assert all(task.group.prefix.name == "x" and len(task.who_wants) == 1 for task in tables)
+    return repr([(task.key, task.state, [other.key for other in task.dependents], place(task)) for task in tables])
+
+
+def facts(dask_scheduler):
+    return repr((dask_scheduler.address, dask_scheduler.id, dask_scheduler.total_nthreads))
+
+
+def operation(dask_scheduler):
+    asked = dask_scheduler.get_who_has(keys=["x"])
+    return repr((asked["op"], list(asked["arguments"])))
+
+
+async def coroutine(dask_scheduler):
+    return (await dask_scheduler.retire_workers(workers=["a"]))["op"]
+
+
+def refused(dask_scheduler):
+    try:
+        dask_scheduler.transitions({})
+    except AttributeError as error:
+        assert "not available" in str(error)
+        return "AttributeError: transitions"
+
+
+def raises_from_query(dask_scheduler):
+    return dask_scheduler.get_metadata(["x"])
+
+
+def raises():
+    return 1 / 0
+
+
+def leaves(dask_scheduler):
+    dask_scheduler.something = "left"
+
+
+def finds(dask_scheduler):
+    return getattr(dask_scheduler, "something", None)
+
+
+async def background(dask_scheduler):
+    import asyncio
+
+    await asyncio.sleep(0.1)
+    dask_scheduler.something = "left"
+
+
+def dies():
+    os._exit(9)
+
+
+def heard(dask_scheduler):
+    return repr(dask_scheduler.plugins["mine"].heard)
+
+
+class Plugin(SchedulerPlugin):
+    name = "mine"
+
+    async def start(self, scheduler):
+        self.heard = ["start"]
+
+    def add_worker(self, scheduler, worker):
+        self.heard.append(worker)
+
+
+class TransitionPlugin(SchedulerPlugin):
+    def transition(self, *args, **kwargs):
+        pass
+
+
+def made(name):
+    if name == "plugin":
+        return Plugin()
+    if name == "transition_plugin":
+        return TransitionPlugin()
+    if name == "upload":
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "uploaded_by_plugin.py")
+            with open(path, "w") as file:
+                file.write("ANSWER = 42\n")
+            return SchedulerUploadFile(path)
+    return globals()[name]
+
+
+for name in sys.argv[1:]:
+    data = cloudpickle.dumps(made(name))
+    sys.stdout.buffer.write(struct.pack("<Q", len(data)) + data)

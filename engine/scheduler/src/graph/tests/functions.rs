@@ -1,0 +1,252 @@
+//! What users send to the scheduler itself. The scheduler is played by `Answers`.
+
+use super::*;
+use crate::graph::Backdoor;
+use protocol::{Value, array, map};
+use std::future::Future;
+use std::pin::Pin;
+
+/// Answers every question with the question itself, and the snapshot with one worker.
+struct Answers;
+
+impl Backdoor for Answers {
+    fn ask(
+        &self,
+        op: String,
+        arguments: Value,
+    ) -> Pin<Box<dyn Future<Output = Result<Value, GraphError>> + Send>> {
+        Box::pin(async move {
+            match op.as_str() {
+                "scheduler_snapshot" => Ok(snapshot()),
+                "fails" | "get_metadata" => Err(GraphError::builtin("KeyError", "nothing there")),
+                _ => Ok(map! {"op" => op, "arguments" => arguments}),
+            }
+        })
+    }
+}
+
+fn snapshot() -> Value {
+    let worker = map! {
+        "identity" => map! {"name" => "alice", "nthreads" => 2_i64, "status" => "running", "memory_limit" => 100_i64},
+        "address" => "tcp://a:1",
+    };
+    map! {
+        "facts" => map! {"address" => "tcp://s:1", "id" => "Scheduler-1"},
+        "workers" => array![worker],
+        "clients" => array![map! {"client_key" => "Client-1"}],
+        "prefixes" => array![map! {"name" => "x"}],
+        "groups" => array![map! {"name" => "x", "prefix" => "x"}],
+        "tasks" => array![row("x-1", array![], "memory"), row("x-2", array!["x-1"], "processing")],
+    }
+}
+
+fn row(key: &str, dependencies: Value, state: &str) -> Value {
+    let on = |wanted: &str| {
+        if state == wanted {
+            Value::from("tcp://a:1")
+        } else {
+            Value::Nil
+        }
+    };
+    let holders = if state == "memory" {
+        array![on("memory")]
+    } else {
+        array![]
+    };
+    map! {
+        "key" => key, "state" => state, "group" => "x", "dependencies" => dependencies, "who_has" => holders,
+        "who_wants" => array!["Client-1"], "processing_on" => on("processing"), "blame" => Value::Nil,
+    }
+}
+
+/// Functions, by name, that `functions.py` pickles as a client would.
+fn pickles(python: &PathBuf, names: &[&str]) -> Vec<Bytes> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/graph/tests/functions.py");
+    let made = Command::new(python)
+        .arg(script)
+        .args(names)
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("runs");
+    assert!(made.status.success(), "functions.py failed");
+    let mut rest = Bytes::from(made.stdout);
+    names
+        .iter()
+        .map(|_| {
+            let size = rest.get_u64_le() as usize;
+            rest.split_to(size)
+        })
+        .collect()
+}
+
+async fn run(helpers: &GraphHelpers, function: &Bytes, wait: bool) -> Value {
+    helpers
+        .run_function(function.clone(), None, None, wait)
+        .await
+        .expect("a reply")
+}
+
+/// What the function returned, or the text of what it raised.
+async fn outcome(helpers: &GraphHelpers, function: &Bytes) -> Value {
+    let reply = run(helpers, function, true).await;
+    if let Some(text) = reply.get("exception_text") {
+        return text.clone();
+    }
+    let result = reply
+        .get("result")
+        .expect("a result")
+        .as_payload()
+        .expect("serialized")
+        .clone();
+    let frames = result.decompressed().expect("readable");
+    helpers
+        .load_pickle(frames[0].clone(), frames[1..].to_vec())
+        .await
+        .expect("opens")
+}
+
+fn started(python: PathBuf) -> Arc<GraphHelpers> {
+    let helpers = GraphHelpers::start(options(python));
+    helpers.answer_questions(Arc::new(Answers));
+    helpers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn functions_read_the_scheduler_and_call_its_operations() {
+    let Some(python) = python() else { return };
+    let helpers = started(python.clone());
+    let expected = [
+        ("workers", Value::from("[('tcp://a:1', 'alice', 2)]")),
+        (
+            "tasks",
+            Value::from(
+                "[('x-1', 'memory', ['x-2'], 'tcp://a:1'), ('x-2', 'processing', [], 'tcp://a:1')]",
+            ),
+        ),
+        ("facts", Value::from("('tcp://s:1', 'Scheduler-1', 2)")),
+        ("operation", Value::from("('who_has', ['keys'])")),
+        ("coroutine", Value::from("retire_workers")),
+        ("refused", Value::from("AttributeError: transitions")),
+        (
+            "raises_from_query",
+            Value::from("KeyError('nothing there')"),
+        ),
+        (
+            "raises",
+            Value::from("ZeroDivisionError('division by zero')"),
+        ),
+        ("leaves", Value::Nil),
+        ("finds", Value::from("left")),
+    ];
+    let names = expected.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+    for ((name, expected), pickle) in expected.iter().zip(pickles(&python, &names)) {
+        assert_eq!(outcome(&helpers, &pickle).await, *expected, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coroutine_that_nobody_waits_for_runs_on() {
+    let Some(python) = python() else { return };
+    let helpers = started(python.clone());
+    let [background, finds] = &pickles(&python, &["background", "finds"])[..] else {
+        panic!("two")
+    };
+    assert_eq!(
+        run(&helpers, background, false)
+            .await
+            .get("result")
+            .map(|result| result.is_nil()),
+        Some(false)
+    );
+    for _ in 0..100 {
+        if outcome(&helpers, finds).await == Value::from("left") {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("it never ran");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plugins_start_hear_of_workers_and_survive_a_crash_of_their_process() {
+    let Some(python) = python() else { return };
+    let helpers = started(python.clone());
+    let names = ["plugin", "heard", "dies", "transition_plugin"];
+    let [plugin, heard, dies, refused] = &pickles(&python, &names)[..] else {
+        panic!("four")
+    };
+    helpers
+        .register_scheduler_plugin(plugin.clone(), &Value::Nil, false)
+        .await
+        .expect("starts");
+    helpers.hook("add_worker", true, map! {"worker" => "tcp://b:1"});
+    helpers.hook(
+        "remove_client",
+        true,
+        map! {"client" => "nobody overrides it"},
+    );
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert_eq!(
+        outcome(&helpers, heard).await,
+        Value::from("['start', 'tcp://b:1']")
+    );
+    let error = helpers
+        .run_function(dies.clone(), None, None, true)
+        .await
+        .expect_err("its process ends");
+    assert!(error.text.contains("exit code 9"), "{}", error.text);
+    assert_eq!(
+        outcome(&helpers, heard).await,
+        Value::from("['start']"),
+        "registered again"
+    );
+    helpers
+        .unregister_scheduler_plugin("mine")
+        .await
+        .expect("is there");
+    let error = helpers
+        .unregister_scheduler_plugin("mine")
+        .await
+        .expect_err("is gone");
+    assert!(
+        error.text.contains("Could not find plugin 'mine'"),
+        "{}",
+        error.text
+    );
+    let error = helpers
+        .register_scheduler_plugin(refused.clone(), &Value::Nil, false)
+        .await
+        .expect_err("refused");
+    assert!(
+        error.text.contains("overrides transition"),
+        "{}",
+        error.text
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_uploading_plugin_reaches_the_helpers_that_open_graphs() {
+    let Some(python) = python() else { return };
+    let directory = tempfile::tempdir().expect("a directory");
+    let local_directory = directory.path().join("local");
+    let helpers = GraphHelpers::start(HelperOptions {
+        local_directory: local_directory.clone(),
+        ..options(python.clone())
+    });
+    helpers.answer_questions(Arc::new(Answers));
+    let upload = pickles(&python, &["upload"]).remove(0);
+    helpers
+        .register_scheduler_plugin(upload, &Value::Nil, true)
+        .await
+        .expect("uploads");
+    let answer = Bytes::from_static(b"\x80\x04cuploaded_by_plugin\nANSWER\n.");
+    assert_eq!(
+        helpers
+            .load_pickle(answer, Vec::new())
+            .await
+            .expect("imports"),
+        Value::Int(42)
+    );
+    drop(helpers);
+    assert!(!local_directory.exists(), "nothing is left behind");
+}
