@@ -7,7 +7,7 @@ use crate::core_loop::{CoreHandle, CoreLoop};
 use crate::graph::{GraphHelpers, HelperOptions};
 use crate::plugins::Plugins;
 use crate::streams::status::StatusFeed;
-use crate::{actions, clock, endpoints, files, http, rpc, server};
+use crate::{actions, clock, endpoints, files, http, mismatch, rpc, server};
 use anyhow::Context as _;
 use scheduler_core::{Action, Effects, Scheduler, ToWorker};
 use std::sync::Arc;
@@ -18,6 +18,8 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 use transport::Listener;
 
+/// How long scheduler plugins get to close.
+const PLUGINS_END: Duration = Duration::from_secs(5);
 /// How long peers get to read their goodbye.
 const GOODBYE: Duration = Duration::from_millis(500);
 
@@ -111,6 +113,10 @@ async fn wait_for_end(ctx: &Context) -> anyhow::Result<String> {
 
 /// Tells workers to close and waits a moment for them to have read it; clients see their connection end.
 async fn close(ctx: &Context, tasks: &mut JoinSet<()>) {
+    let plugins = ctx.graphs.close_plugins();
+    if tokio::time::timeout(PLUGINS_END, plugins).await.is_err() {
+        warn!("scheduler plugins did not close in time");
+    }
     let told = ctx
         .core
         .call(|core, _, effects| tell_workers(core, effects))
@@ -147,6 +153,12 @@ fn helper_options(config: &Config) -> HelperOptions {
     let defaults = HelperOptions::default();
     HelperOptions {
         python: config.python.clone().unwrap_or(defaults.python),
+        time_limit: config.graph_time_limit,
+        memory_limit_bytes: match config.graph_memory_limit_bytes {
+            Some(0) => None,
+            given => given.or(defaults.memory_limit_bytes),
+        },
+        check_release: |versions| mismatch::refusal(versions, contract::distributed::SUPPORTED),
         preload: config.preload.clone(),
         preload_argv: config.preload_argv.clone(),
         ..defaults
