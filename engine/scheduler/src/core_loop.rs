@@ -4,7 +4,7 @@
 //! outboxes that are encoded and written by the connections' own tasks.
 
 use crate::clock;
-use crate::outbox::Outbox;
+use crate::encode::Weight;
 use protocol::Key;
 use protocol::messages::{FromClient, FromWorker};
 use scheduler_core::{
@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
+use transport::Outbox;
 
 /// Everything that can happen to the core.
 pub enum Input {
@@ -218,12 +219,12 @@ impl CoreLoop {
     fn perform(&mut self) {
         for (worker, messages) in self.effects.drain_workers() {
             if let Some(outbox) = self.workers.get(&worker) {
-                outbox.send(messages);
+                leave(outbox, messages);
             }
         }
         for (client, messages) in self.effects.drain_clients() {
             if let Some(outbox) = self.clients.get(&client) {
-                outbox.send(messages);
+                leave(outbox, messages);
             }
         }
         for action in self.effects.drain_actions() {
@@ -239,23 +240,35 @@ fn act(
     actions: &mpsc::UnboundedSender<Action>,
 ) {
     match action {
-        // Without its outbox the connection writes what is queued and closes.
-        Action::DropWorkerConnection(worker) => drop(workers.remove(&worker)),
+        Action::DropWorkerConnection(worker) => {
+            if let Some(outbox) = workers.remove(&worker) {
+                outbox.close();
+            }
+        }
         Action::DropBrokenWorker { worker, why } => {
             warn!(reason = %why, "worker broke the protocol");
             if let Some(outbox) = workers.remove(&worker) {
-                outbox.hangup().ring();
+                outbox.abandon();
             }
         }
         Action::DropBrokenClient { client, why } => {
             warn!(reason = %why, "client broke the protocol");
             if let Some(outbox) = clients.remove(&client) {
-                outbox.hangup().ring();
+                outbox.abandon();
             }
         }
         // Nobody listens any more while the program closes.
         other => drop(actions.send(other)),
     }
+}
+
+/// Leaves a batch for a peer. One that is gone, or does not read, is reported by its own connection.
+fn leave<M: Weight>(outbox: &Outbox<M>, messages: Vec<M>) {
+    let weighed = messages.into_iter().map(|message| {
+        let weight = message.weight();
+        (message, weight)
+    });
+    let _reported_elsewhere = outbox.extend(weighed);
 }
 
 /// Sleeps for `wait`, or for ever when there is nothing to wait for.

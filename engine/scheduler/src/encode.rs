@@ -3,10 +3,14 @@
 //! A batch becomes one message: an array of maps, as Dask's batched streams have it. Field names and their order are
 //! stock Dask's.
 
-use crate::outbox::Weight;
 use protocol::{Frames, Key, MessageWriter, Text, Value};
 use scheduler_core::{ComputeTask, Replicas, RunSpec, ToClient, ToWorker};
 use std::sync::Arc;
+
+/// What a queued message costs while it waits, in bytes; an estimate is enough for the bound on an outbox.
+pub trait Weight {
+    fn weight(&self) -> usize;
+}
 
 /// Rough size of a message beside what it shares with the core.
 const MESSAGE_BYTES: usize = 200;

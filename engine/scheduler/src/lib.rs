@@ -16,7 +16,6 @@ mod files;
 mod graph;
 mod http;
 mod mismatch;
-mod outbox;
 mod plugins;
 mod program;
 mod registration;

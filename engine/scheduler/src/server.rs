@@ -25,8 +25,8 @@ pub async fn accept(ctx: Arc<Context>, listener: Listener) {
 
 /// Answers the requests of one connection until it ends or becomes a stream.
 async fn serve(ctx: &Arc<Context>, connection: Connection) {
-    let (mut reader, mut writer, peer) = connection.split();
-    if let Err(error) = answer(ctx, &mut reader, &mut writer).await {
+    let (mut reader, writer, peer) = connection.split();
+    if let Err(error) = answer(ctx, &mut reader, writer).await {
         debug!(peer = ?peer, error = %error, "connection dropped");
     }
 }
@@ -49,7 +49,7 @@ enum ConnectionError {
 async fn answer(
     ctx: &Arc<Context>,
     reader: &mut FrameReader,
-    writer: &mut FrameWriter,
+    mut writer: FrameWriter,
 ) -> Result<(), ConnectionError> {
     loop {
         let Some(frames) = reader.recv().await? else {
@@ -72,13 +72,13 @@ async fn answer(
                 return Ok(());
             }
             "register_nanny" => {
-                register_nanny(ctx, reader, writer).await?;
+                register_nanny(ctx, reader, &mut writer).await?;
                 return Ok(());
             }
             "subscribe_worker_status" => {
                 let events = ctx.status_feed.subscribe();
                 let identity = ctx.identity(None, false).await?;
-                streams::status::serve(identity, events, reader, writer).await;
+                streams::status::serve(identity, events, reader, &mut writer).await;
                 return Ok(());
             }
             "close" => {

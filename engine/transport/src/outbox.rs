@@ -51,8 +51,16 @@ enum State {
     Open,
     /// What is queued is still sent.
     Closing,
-    /// The bound was passed, or the connection is gone.
+    /// The bound was passed.
+    Overflown,
+    /// The connection is gone or given up.
     Dead,
+}
+
+impl State {
+    fn is_dead(self) -> bool {
+        matches!(self, Self::Overflown | Self::Dead)
+    }
 }
 
 /// An item that was not taken.
@@ -69,6 +77,8 @@ pub enum PushError {
 pub enum OutboxError {
     #[error("slow consumer: {bytes} bytes wait for it, at most {bound} are kept")]
     SlowConsumer { bytes: usize, bound: usize },
+    #[error("given up by us")]
+    Abandoned,
     #[error("write to the connection")]
     Write(#[from] io::Error),
 }
@@ -146,6 +156,15 @@ impl<T> Outbox<T> {
         self.shared.changed.notify_one();
     }
 
+    /// The connection is to end at once; what waits is dropped.
+    pub fn abandon(&self) {
+        let mut queue = self.shared.lock();
+        queue.state = State::Dead;
+        queue.items.clear();
+        drop(queue);
+        self.shared.changed.notify_one();
+    }
+
     /// Bytes that wait or are being written.
     pub fn waiting_bytes(&self) -> usize {
         self.shared.lock().bytes
@@ -164,7 +183,7 @@ impl<T> Queue<T> {
         for (item, weight) in items {
             // A single item may be larger than the bound: it is the waiting that is bounded.
             if self.bytes > 0 && self.bytes + weight > bound_bytes {
-                self.state = State::Dead;
+                self.state = State::Overflown;
                 self.items.clear();
                 return Err(PushError::SlowConsumer);
             }
@@ -182,9 +201,21 @@ impl<T> Shared<T> {
             .expect("nothing panics while it holds this lock")
     }
 
+    /// Why nothing is sent any more.
+    fn death(&self) -> OutboxError {
+        let queue = self.lock();
+        match queue.state {
+            State::Overflown => OutboxError::SlowConsumer {
+                bytes: queue.bytes,
+                bound: self.bound_bytes,
+            },
+            State::Open | State::Closing | State::Dead => OutboxError::Abandoned,
+        }
+    }
+
     async fn until_dead(&self) {
         loop {
-            if self.lock().state == State::Dead {
+            if self.lock().state.is_dead() {
                 return;
             }
             self.changed.notified().await;
@@ -196,10 +227,15 @@ enum Next<T> {
     Batch(Vec<T>, usize),
     Wait,
     Finished,
-    Dead(usize),
+    Dead,
 }
 
 impl<T> OutboxDriver<T> {
+    /// For what must be said before anything in the outbox.
+    pub fn writer(&mut self) -> &mut FrameWriter {
+        &mut self.writer
+    }
+
     /// Sends until the outbox is closed and empty, the peer is too slow, or the connection breaks. Run it beside the
     /// reader of the same connection and drop both when either ends. `encode` makes one message of a batch.
     pub async fn run(
@@ -214,12 +250,7 @@ impl<T> OutboxDriver<T> {
                 }
                 Next::Wait => self.shared.changed.notified().await,
                 Next::Finished => return Ok(self.writer),
-                Next::Dead(bytes) => {
-                    return Err(OutboxError::SlowConsumer {
-                        bytes,
-                        bound: self.shared.bound_bytes,
-                    });
-                }
+                Next::Dead => return Err(self.shared.death()),
             }
         }
     }
@@ -229,17 +260,14 @@ impl<T> OutboxDriver<T> {
         tokio::select! {
             biased;
             written = self.writer.send(message) => Ok(written?),
-            () = self.shared.until_dead() => {
-                let bytes = self.shared.lock().bytes;
-                Err(OutboxError::SlowConsumer { bytes, bound: self.shared.bound_bytes })
-            }
+            () = self.shared.until_dead() => Err(self.shared.death()),
         }
     }
 
     fn next(&self) -> Next<T> {
         let mut queue = self.shared.lock();
-        if queue.state == State::Dead {
-            return Next::Dead(queue.bytes);
+        if queue.state.is_dead() {
+            return Next::Dead;
         }
         let mut batch = Vec::with_capacity(queue.items.len().min(256));
         let mut bytes = 0;

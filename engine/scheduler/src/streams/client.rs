@@ -6,7 +6,7 @@ use crate::config::units::parse_timedelta;
 use crate::context::Context;
 use crate::core_loop::{AddClient, GraphUnderWay, Input, Stopped};
 use crate::graph::GraphError;
-use crate::{mismatch, outbox};
+use crate::mismatch;
 use contract::distributed;
 use protocol::messages::{FromClient, UpdateGraph, decode_client_batch};
 use protocol::{Key, Value, map};
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
-use transport::{FrameReader, FrameWriter};
+use transport::{FrameReader, FrameWriter, Outbox, outbox};
 
 /// How many batches and graphs of one client may wait for a graph before its socket is read no further.
 const WAITING_ITEMS: usize = 4096;
@@ -38,7 +38,7 @@ pub async fn serve(
     ctx: &Arc<Context>,
     request: Value,
     reader: &mut FrameReader,
-    writer: &mut FrameWriter,
+    mut writer: FrameWriter,
 ) {
     let Some(id) = request.get("client").and_then(Value::as_str) else {
         warn!("client without an id refused");
@@ -53,13 +53,13 @@ pub async fn serve(
         let _gone = writer.send_value(&Value::Array(vec![start])).await;
         return;
     }
-    let (outbox, inbox) = outbox::channel(OUTBOX_BYTES);
+    let (outbox, mut driver) = outbox(writer, OUTBOX_BYTES);
     let Ok(client) = add(ctx, &id, versions.detached(), outbox).await else {
         return;
     };
     info!(client = %id, "client connected");
-    let end = match welcome(ctx, &versions, writer).await {
-        Ok(()) => run(inbox, writer, read(ctx, &id, client, reader)).await,
+    let end = match welcome(ctx, &versions, driver.writer()).await {
+        Ok(()) => run(driver, read(ctx, &id, client, reader)).await,
         Err(end) => end,
     };
     info!(client = %id, reason = %end, "client disconnected");
@@ -71,7 +71,7 @@ async fn add(
     ctx: &Context,
     id: &str,
     versions: Value,
-    outbox: outbox::Outbox<ToClient>,
+    outbox: Outbox<ToClient>,
 ) -> Result<ClientId, Stopped> {
     let (answer, client) = oneshot::channel();
     let add = AddClient {

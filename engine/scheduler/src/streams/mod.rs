@@ -8,8 +8,7 @@ pub mod status;
 pub mod worker;
 
 use crate::encode::{self, Encode};
-use crate::outbox::{Inbox, Weight};
-use transport::{FrameWriter, RecvError};
+use transport::{OutboxDriver, OutboxError, RecvError};
 
 /// Why a stream ended, for the log.
 #[derive(Debug, thiserror::Error)]
@@ -18,8 +17,8 @@ pub enum StreamEnd {
     Closed,
     #[error("the scheduler closed the stream")]
     ByUs,
-    #[error("the peer did not read what was sent to it")]
-    SlowConsumer,
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
     #[error("read")]
     Read(#[from] RecvError),
     #[error("write")]
@@ -30,31 +29,18 @@ pub enum StreamEnd {
     Stopped(#[from] crate::core_loop::Stopped),
 }
 
-/// Writes what the core says, one message per batch, until the core lets go of its end.
-async fn write_batches<M: Encode + Weight>(
-    mut inbox: Inbox<M>,
-    writer: &mut FrameWriter,
-) -> Result<StreamEnd, StreamEnd> {
-    while let Some(batch) = inbox.recv().await {
-        writer.send(&encode::batch(&batch)).await?;
-        inbox.written(batch.iter().map(Weight::weight).sum());
-    }
-    Ok(StreamEnd::ByUs)
-}
-
 /// Runs both directions of a stream until one ends.
-async fn run<M: Encode + Weight>(
-    inbox: Inbox<M>,
-    writer: &mut FrameWriter,
+async fn run<M: Encode>(
+    driver: OutboxDriver<M>,
     read: impl Future<Output = Result<StreamEnd, StreamEnd>>,
 ) -> StreamEnd {
-    let hangup = inbox.hangup();
-    let outcome = tokio::select! {
-        outcome = read => outcome,
-        outcome = write_batches(inbox, writer) => outcome,
-        () = hangup.rung() => Err(StreamEnd::SlowConsumer),
-    };
-    match outcome {
-        Ok(end) | Err(end) => end,
+    tokio::select! {
+        outcome = read => match outcome {
+            Ok(end) | Err(end) => end,
+        },
+        outcome = driver.run(|batch| encode::batch(&batch)) => match outcome {
+            Ok(_writer) => StreamEnd::ByUs,
+            Err(error) => error.into(),
+        },
     }
 }

@@ -3,14 +3,14 @@
 use super::{StreamEnd, run};
 use crate::context::Context;
 use crate::core_loop::{AddWorker, Input};
-use crate::{clock, mismatch, outbox, registration};
+use crate::{clock, mismatch, registration};
 use protocol::messages::decode_worker_batch;
 use protocol::{Value, map};
 use scheduler_core::{Refusal, Registration, WorkerId, heartbeat_interval};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
-use transport::{FrameReader, FrameWriter};
+use transport::{FrameReader, FrameWriter, Outbox, outbox};
 
 /// What may wait for a worker that does not read, in bytes.
 const OUTBOX_BYTES: usize = 1 << 30;
@@ -20,23 +20,23 @@ pub async fn serve(
     ctx: &Arc<Context>,
     request: Value,
     reader: &mut FrameReader,
-    writer: &mut FrameWriter,
+    mut writer: FrameWriter,
 ) {
     let registration = match registration::parse(&request).await {
         Ok(registration) => registration,
-        Err(message) => return refuse(&message, writer).await,
+        Err(message) => return refuse(&message, &mut writer).await,
     };
     let (address, name) = (Arc::clone(&registration.address), registration.name.clone());
-    let (outbox, inbox) = outbox::channel(OUTBOX_BYTES);
+    let (outbox, mut driver) = outbox(writer, OUTBOX_BYTES);
     let versions = registration.versions.clone();
     let server_id = Arc::clone(&registration.server_id);
     let worker = match add(ctx, registration, outbox).await {
         Ok(worker) => worker,
-        Err(message) => return refuse(&message, writer).await,
+        Err(message) => return refuse(&message, driver.writer()).await,
     };
     info!(worker = %address, name = ?name, "worker registered");
-    let end = match welcome(ctx, &versions, &server_id, writer).await {
-        Ok(()) => run(inbox, writer, read(ctx, worker, reader)).await,
+    let end = match welcome(ctx, &versions, &server_id, driver.writer()).await {
+        Ok(()) => run(driver, read(ctx, worker, reader)).await,
         Err(end) => end,
     };
     info!(worker = %address, reason = %end, "worker stream ended");
@@ -47,7 +47,7 @@ pub async fn serve(
 async fn add(
     ctx: &Context,
     registration: Registration,
-    outbox: outbox::Outbox<scheduler_core::ToWorker>,
+    outbox: Outbox<scheduler_core::ToWorker>,
 ) -> Result<WorkerId, String> {
     let (answer, result) = oneshot::channel();
     let add = AddWorker {
