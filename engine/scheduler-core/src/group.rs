@@ -28,6 +28,9 @@ impl TypeId {
     pub const UNKNOWN: Self = Self(u32::MAX);
 }
 
+/// Ten years: nothing takes longer, whatever a worker says.
+const LONGEST_US: f64 = 3.2e14;
+
 /// How many tasks there are in each state.
 pub(crate) type StateCounts = [u32; PHASES.len()];
 
@@ -270,7 +273,7 @@ impl Groups {
 
     /// One stretch of work on a task, times in seconds.
     pub fn add_duration(&mut self, id: GroupId, action: &str, start: f64, stop: f64) {
-        let micros = ((stop - start) * 1e6).round().max(0.0) as u64;
+        let micros = ((stop - start) * 1e6).round().clamp(0.0, LONGEST_US) as u64;
         let group = &mut self.groups[id.0 as usize];
         group.duration_us += micros;
         add_to(&mut group.all_durations_us, action, micros);

@@ -8,6 +8,9 @@ use crate::task::{State, TaskId, UNKNOWN_SIZE};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
+/// No result is larger, whatever a worker says; sums of these do not overflow.
+const LARGEST: u64 = 1 << 44;
+
 pub(crate) type TaskList = SmallVec<[TaskId; 8]>;
 
 impl Scheduler {
@@ -90,7 +93,9 @@ impl Scheduler {
 
     /// A result has this size; `None` is unknown.
     pub(crate) fn set_nbytes(&mut self, task: TaskId, nbytes: Option<u64>) {
-        let Some(nbytes) = nbytes else { return };
+        let Some(nbytes) = nbytes.map(|nbytes| nbytes.min(LARGEST)) else {
+            return;
+        };
         let old = self.tasks[task].nbytes;
         if old == nbytes {
             return;

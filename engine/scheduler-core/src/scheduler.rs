@@ -139,7 +139,8 @@ impl Scheduler {
             self.now = self.now.max(now);
             self.compute_stimulus = None;
         }
-        self.stimulus = stimulus;
+        // It is kept in the story; the frame it came in must not be.
+        self.stimulus = stimulus.detached();
     }
 
     /// A name for an event that came without one.

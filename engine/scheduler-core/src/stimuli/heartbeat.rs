@@ -39,6 +39,9 @@ impl Scheduler {
                 continue;
             };
             known.push((key.clone(), *seconds));
+            if !seconds.is_finite() {
+                continue;
+            }
             let prefix = self.groups.prefix_of(self.tasks[task].group);
             let own = self.groups.prefix_mut(prefix);
             own.max_exec_time = own.max_exec_time.max(*seconds);
@@ -55,7 +58,7 @@ impl Scheduler {
             .get("bandwidth")
             .and_then(|own| own.get("total"))
             .and_then(Value::as_f64);
-        if let Some(measured) = measured.filter(|bytes| *bytes > 0.0) {
+        if let Some(measured) = measured.filter(|bytes| *bytes > 0.0 && bytes.is_finite()) {
             self.bandwidth = self.bandwidth * (1.0 - share) + measured * share;
         }
         self.add_digests(&metrics);

@@ -46,7 +46,9 @@ impl Scheduler {
         Ok(id)
     }
 
-    fn enter(&mut self, r: Registration) -> WorkerId {
+    fn enter(&mut self, mut r: Registration) -> WorkerId {
+        // Whoever says that it has no threads would be divided by.
+        r.nthreads = r.nthreads.max(1);
         let id = self.workers.next_id();
         let host = self.workers.hosts.entry(Arc::clone(&r.host)).or_default();
         host.workers.push(id);
@@ -62,7 +64,7 @@ impl Scheduler {
             address: r.address,
             host: r.host,
             name: r.name.detached(),
-            nthreads: r.nthreads.max(1),
+            nthreads: r.nthreads,
             memory_limit: r.memory_limit.unwrap_or(0),
             local_directory: r.local_directory,
             services: r.services.detached(),

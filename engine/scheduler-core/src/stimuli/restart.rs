@@ -20,8 +20,10 @@ impl Scheduler {
         }
         self.settle(fx);
         self.tasks.bury();
-        self.groups.clear();
-        self.active_prefixes.clear();
+        if self.tasks.len() == 0 {
+            self.groups.clear();
+            self.active_prefixes.clear();
+        }
         self.metadata.clear();
         for client in clients {
             self.tell_client(client, fx, ToClient::Restart);

@@ -248,7 +248,8 @@ impl Scheduler {
             return;
         }
         let prefix = self.groups.prefix_of(own.group);
-        if let Some(seconds) = message.compute_duration {
+        let believable = |seconds: &f64| seconds.is_finite() && *seconds >= 0.0;
+        if let Some(seconds) = message.compute_duration.filter(believable) {
             let average = &mut self.groups.prefix_mut(prefix).duration_average;
             *average = if *average < 0.0 {
                 seconds
