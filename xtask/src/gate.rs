@@ -137,7 +137,8 @@ fn rust_tests() -> Result<Outcome> {
 
 /// Ten thousand seeds; a failing one is printed with the command that replays it.
 fn simulation() -> Result<Outcome> {
-    counted(Run::cargo().args(&["test", "--release", "--package", "simulation"]))
+    // Of the whole workspace, so that nothing is compiled again with other features.
+    counted(Run::cargo().args(&["test", "--release", "--workspace", "--test", "seeds"]))
 }
 
 /// Unmodified Dask against its own scheduler and ours, the same assertions for both.

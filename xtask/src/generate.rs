@@ -2,19 +2,21 @@
 
 use anyhow::Result;
 
-use crate::command::Run;
+use crate::command::{Run, release_directory};
 
 /// Writes them, or only compares.
 pub fn run(check: bool) -> Result<()> {
-    let run = Run::cargo().args(&[
-        "run",
-        "--release",
-        "--quiet",
-        "--package",
-        "crd",
-        "--example",
-        "generate",
-        "--",
-    ]);
+    // Of the whole workspace, so that nothing is compiled again with other features.
+    Run::cargo()
+        .args(&[
+            "build",
+            "--release",
+            "--quiet",
+            "--workspace",
+            "--example",
+            "generate",
+        ])
+        .run()?;
+    let run = Run::new(release_directory()?.join("examples/generate"));
     if check { run.arg("--check") } else { run }.run()
 }
