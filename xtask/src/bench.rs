@@ -8,16 +8,7 @@ use crate::python;
 pub fn run(arguments: &[String]) -> Result<()> {
     let python = python::environment(crate::gate::CURRENT_REQUIREMENTS)?;
     Run::cargo()
-        .args(&[
-            "build",
-            "--release",
-            "--package",
-            "bench",
-            "--package",
-            "cli",
-            "--package",
-            "scheduler",
-        ])
+        .args(&["build", "--release", "--workspace", "--bins"])
         .run()?;
     let release = release_directory()?;
     arguments

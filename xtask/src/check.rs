@@ -45,7 +45,8 @@ const COMPONENTS: &str = "check the sources (where a cargo subcommand is missing
 /// Arrows, purity and shape, see tests/architecture.
 pub fn arrows() -> Result<()> {
     Run::cargo()
-        .args(&["test", "--release", "--quiet", "--package", "architecture"])
+        .args(&["test", "--release", "--quiet", "--workspace"])
+        .args(&["--test", "arrows", "--test", "purity", "--test", "shape"])
         .run()
 }
 
