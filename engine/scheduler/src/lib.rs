@@ -26,7 +26,11 @@ mod streams;
 pub use args::SchedulerArgs;
 use config::Config;
 use std::process::ExitCode;
+use std::time::Duration;
 use tracing::error;
+
+/// How long tasks that still run at the end have to stop.
+const LAST_TASKS: Duration = Duration::from_secs(1);
 
 /// Threads that carry connections; the core needs one of them at a time.
 const THREADS: usize = 2;
@@ -63,7 +67,7 @@ fn run(config: Config) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     let outcome = runtime.block_on(program::run(config));
-    // Whatever still runs has had its time to end.
-    runtime.shutdown_background();
+    // Connections end here; what they hold (helpers, their directory) goes with them.
+    runtime.shutdown_timeout(LAST_TASKS);
     outcome
 }
