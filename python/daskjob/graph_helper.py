@@ -29,8 +29,14 @@ import sys
 import textwrap
 import traceback
 
+try:
+    import msgpack
+except ImportError:  # `main` says what is missing when it imports distributed
+    msgpack = None
+
 PRELUDE = struct.Struct("<IIII")
 CHUNK_TASKS = 4096
+HELD_BYTES = 64 << 10
 CHUNK_BYTES = 4 << 20
 LARGE_GRAPH_TASKS = 5_000
 LARGE_GRAPH_BYTES = 8 << 20
@@ -61,6 +67,8 @@ class Channel:
     def __init__(self, sock: socket.socket, lock=None):
         self.sock = sock
         self.lock = lock
+        self.held: list[bytes] = []
+        self.held_bytes = 0
 
     def read_exactly(self, size: int) -> bytearray:
         data = bytearray(size)
@@ -79,22 +87,35 @@ class Channel:
         header = unpack(memoryview(rest)[8 * blob_count :])
         return kind, request, header, [self.read_exactly(size) for size in sizes]
 
-    def send(self, kind: int, request: int, header: bytes, blobs=()) -> None:
+    def send(self, kind: int, request: int, header: bytes, blobs=(), more: bool = False) -> None:
+        """`more`: another message follows at once, so that small ones may travel together."""
         sizes = struct.pack(f"<{len(blobs)}Q", *map(size_of, blobs))
         parts = [PRELUDE.pack(kind, request, len(header), len(blobs)) + sizes + header, *blobs]
         if self.lock is None:
-            self.write(parts)
+            self.write(parts, more)
         else:
             with self.lock:
-                self.write(parts)
+                self.write(parts, more)
 
-    def write(self, parts) -> None:
-        if sum(map(size_of, parts)) < 65536:
-            self.sock.sendall(b"".join(parts))
+    def write(self, parts, more: bool) -> None:
+        total = sum(map(size_of, parts))
+        if self.held_bytes + total < HELD_BYTES:
+            self.held += parts
+            self.held_bytes += total
+            if not more:
+                self.flush()
             return
+        self.flush()
         for part in parts:
             if size_of(part):
                 self.sock.sendall(part)
+
+    def flush(self) -> None:
+        if self.held:
+            data = b"".join(self.held)
+            self.held.clear()
+            self.held_bytes = 0
+            self.sock.sendall(data)
 
     def idle(self) -> bool:
         return not select.select([self.sock], [], [], 0)[0]
@@ -123,20 +144,14 @@ def encode_key(value):
 
 
 def pack(header) -> bytes:
-    import msgpack
-
     return msgpack.packb(header, use_bin_type=True, unicode_errors="surrogatepass")
 
 
 def pack_keys(keys: list) -> bytes:
-    import msgpack
-
     return msgpack.packb(keys, default=encode_key, use_bin_type=True, unicode_errors="surrogatepass")
 
 
 def unpack(data):
-    import msgpack
-
     return msgpack.unpackb(data, use_list=False, strict_map_key=False, unicode_errors="surrogatepass")
 
 
@@ -206,6 +221,25 @@ class SpecWriter:
             add_end(start)
             add_prefix(number)
         return ends, prefix_of, with_buffers
+
+    def write_states(self, func, states: list):
+        """As `write`, for states of tasks of one function that were never made into tasks; None if it cannot be shared."""
+        entry = self.known.get(id(func))
+        if entry is None:
+            entry = self.known[id(func)] = self.make_prefix(func)
+        number, memo, _ = entry
+        if not number:
+            return None
+        self.file.seek(0)
+        self.file.truncate()
+        pickler, tell = self.pickler, self.file.tell
+        dump, ends = pickler.dump, []
+        add_end = ends.append
+        for state in states:
+            pickler.memo = memo
+            dump(state)
+            add_end(tell())
+        return None if self.buffers else (ends, [number] * len(ends), [])
 
     def make_prefix(self, func) -> tuple:
         """(number, memo, function); number 0 with memo False: tasks of this function are written whole."""
@@ -289,6 +323,58 @@ def splice_state():
     return None
 
 
+#: Arguments that stand for themselves: they hold no future, no task and nothing else that Dask would replace.
+PLAIN_ARGUMENTS = frozenset({int, float, complex, str, bytes, bool, type(None), range, slice})
+
+
+class PlainMap:
+    """The tasks of a `client.map` over plain values, as their states: the tasks themselves are never made.
+
+    What `_MapExpr` would make is known: one task per key with the items as arguments. `of` refuses what is not that.
+    """
+
+    def __init__(self, func, keys: list, states: list):
+        self.func = func
+        self.keys = keys
+        self.states = states
+
+    @classmethod
+    def of(cls, expr, state_of):
+        from distributed.client import _MapExpr
+
+        if state_of is None or type(expr) is not _MapExpr or expr.kwargs or not expr.iterables:
+            return None
+        iterables = expr.iterables
+        for items in iterables:
+            if type(items) not in (list, tuple, range):
+                return None  # looking at it might use it up
+            if type(items) is not range and not PLAIN_ARGUMENTS.issuperset(map(type, items)):
+                return None
+        state = state_maker(expr.func)
+        if state is None:
+            return None
+        states = {key: state(key, args) for key, args in zip(expr.keys, zip(*iterables))}
+        return cls(expr.func, list(states), list(states.values()))
+
+
+def state_maker(func):
+    """A function (key, args) → state of `Task(key, func, *args)`, or None where this release has another state."""
+    from dask._task_spec import Task
+
+    slots = Task.get_all_slots()
+    try:
+        probe = Task("probe", func, 1)
+        fixed = [getattr(probe, slot) for slot in slots]
+    except Exception:
+        return None
+    if type(probe) is not Task or probe.key != "probe" or probe.args != (1,) or probe.kwargs != {} or probe.dependencies:
+        return None
+    names = {"key": "key", "args": "args"}
+    constants = {f"c{index}": value for index, value in enumerate(fixed)}
+    fields = ", ".join(names.get(slot, f"c{index}") for index, slot in enumerate(slots))
+    return eval(f"lambda key, args: ({fields},)", constants)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Materialisation, in the order of `Scheduler.update_graph`.
 
@@ -296,11 +382,13 @@ def splice_state():
 def open_graph(header: dict, blobs: list):
     """The client's expression; any failure is what stock reports for mismatched environments."""
     from distributed.protocol.compression import decompress
-    from distributed.protocol.serialize import merge_and_deserialize
+    from distributed.protocol.serialize import families, merge_and_deserialize
 
     try:
         sub_header = unpack(blobs[0])
         frames = blobs[2:]
+        if is_plain_pickle(sub_header):
+            return families["pickle"][1](sub_header, frames)
         if "compression" in sub_header:
             frames = decompress(sub_header, frames)
         return merge_and_deserialize(sub_header, frames)
@@ -312,6 +400,16 @@ def open_graph(header: dict, blobs: list):
             https://docs.dask.org/en/stable/deployment-considerations.html#consistent-software-environments
         """
         raise RuntimeError(textwrap.dedent(message)) from error
+
+
+def is_plain_pickle(sub_header: dict) -> bool:
+    """What nearly every graph is; the general way costs as much as the rest of a small graph."""
+    special = ("is-collection", "split-num-sub-frames")
+    return (
+        sub_header.get("serializer") == "pickle"
+        and not any(sub_header.get("compression") or ())
+        and not any(name in sub_header for name in special)
+    )
 
 
 def convert(graph):
@@ -372,8 +470,6 @@ class Annotations:
 
     @staticmethod
     def identity(merged: dict) -> bytes:
-        import msgpack
-
         try:
             return msgpack.packb(merged, default=dumps_any, use_bin_type=True, unicode_errors="surrogatepass")
         except OverflowError:
@@ -435,25 +531,32 @@ def flags_of(nodes: list) -> bytes:
 
 def materialize(helper: Helper, request: int, header: dict, blobs: list) -> int:
     """Answers one graph: BEGIN, TASKS…, END. Returns how many tasks it had."""
+    import cloudpickle
     from dask._expr import LLGExpr
 
     given = load_pickled(header, blobs)
     size = sum(map(len, blobs))
     expr = open_graph(header, blobs)
-    graph = expr.__dask_graph__()
+    by_value = bool(cloudpickle.list_registry_pickle_by_value())
+    state_of = None if by_value else helper.state_of
+    writer = SpecWriter(state_of, by_value)
+    columns = PlainColumns.of(PlainMap.of(expr, state_of), writer)
+    if columns is None:
+        graph = expr.__dask_graph__()
     annotations = Annotations(expr, given or {})
-    graph = convert(graph)
-    culled = isinstance(expr, LLGExpr)
-    if culled:
-        graph = cull(graph, unpack(blobs[1]))
+    if columns is None:
+        graph = convert(graph)
+        if isinstance(expr, LLGExpr):
+            graph = cull(graph, unpack(blobs[1]))
+        columns = NodeColumns(graph, writer)
+        del graph
     del expr
     blobs.clear()
-    keys, nodes = list(graph), list(graph.values())
-    begin = {"tasks": len(keys), "annotate_all": bool(annotations.fixed) and not annotations.per_key}
-    helper.send(BEGIN, request, begin, value_frames(annotations.fixed) if annotations.fixed else [])
-    write_chunks(helper, request, keys, nodes, annotations)
+    begin = {"tasks": len(columns.keys), "annotate_all": bool(annotations.fixed) and not annotations.per_key}
+    helper.send(BEGIN, request, begin, value_frames(annotations.fixed) if annotations.fixed else [], more=True)
+    write_chunks(helper, request, columns, annotations)
     helper.send(END, request, {})
-    return max(len(keys), LARGE_GRAPH_TASKS if size > LARGE_GRAPH_BYTES else 0)
+    return max(len(columns.keys), LARGE_GRAPH_TASKS if size > LARGE_GRAPH_BYTES else 0)
 
 
 def load_pickled(header: dict, blobs: list):
@@ -468,54 +571,90 @@ def load_pickled(header: dict, blobs: list):
     return distributed_pickle.loads(data, buffers=buffers)
 
 
-def write_chunks(helper: Helper, request: int, keys: list, nodes: list, annotations: Annotations) -> None:
-    import cloudpickle
+class NodeColumns:
+    """Columns of a graph of task nodes, chunk by chunk."""
 
-    by_value = bool(cloudpickle.list_registry_pickle_by_value())
-    writer = SpecWriter(None if by_value else helper.state_of, by_value)
-    numbering = Numbering(keys)
-    start, step = 0, CHUNK_TASKS
+    def __init__(self, graph: dict, writer: SpecWriter):
+        self.keys, self.nodes = list(graph), list(graph.values())
+        self.writer = writer
+        self.numbering = Numbering(self.keys)
+
+    def pickles(self, start: int, stop: int):
+        """Pickles in a row, where each ends, the prefix of each, and [(task, buffers)]."""
+        nodes, writer = self.nodes[start:stop], self.writer
+        ends, prefix_of, with_buffers = writer.write(nodes)
+        data = writer.file.getvalue()
+        if writer.by_value or b"__main__" in data:
+            data, with_buffers = writer.finish_main(nodes, ends, prefix_of, with_buffers)
+        return data, ends, prefix_of, with_buffers
+
+    def others(self, start: int, stop: int):
+        """Dependency counts, dependencies, flags and keys outside of the graph that are new."""
+        nodes = self.nodes[start:stop]
+        counts, dependencies = self.numbering.columns(nodes)
+        external, self.numbering.new_external = self.numbering.new_external, []
+        return counts, dependencies, flags_of(nodes), external
+
+
+class PlainColumns:
+    """Columns of a `PlainMap`: nothing depends on anything."""
+
+    def __init__(self, tasks: PlainMap, writer: SpecWriter):
+        self.tasks = tasks
+        self.keys = tasks.keys
+        self.writer = writer
+
+    @classmethod
+    def of(cls, tasks: PlainMap | None, writer: SpecWriter):
+        """None where the tasks' function cannot be shared."""
+        if tasks is None or writer.write_states(tasks.func, tasks.states[:1]) is None:
+            return None
+        return cls(tasks, writer)
+
+    def pickles(self, start: int, stop: int):
+        ends, prefix_of, with_buffers = self.writer.write_states(self.tasks.func, self.tasks.states[start:stop])
+        return self.writer.file.getvalue(), ends, prefix_of, with_buffers
+
+    def others(self, start: int, stop: int):
+        count = len(self.keys[start:stop])
+        return bytes(4 * count), b"", bytes(count), []
+
+
+def write_chunks(helper: Helper, request: int, columns, annotations: Annotations) -> None:
+    keys, writer = columns.keys, columns.writer
+    start, step, sent_prefixes = 0, CHUNK_TASKS, 0
     while start < len(keys):
-        chunk_keys, chunk = keys[start : start + step], nodes[start : start + step]
-        known_prefixes = len(writer.prefixes)
-        ends, prefix_of, with_buffers = writer.write(chunk)
-        data = writer.file.getbuffer() if not by_value else b""
-        if by_value or b"__main__" in writer.file.getvalue():
-            data = b""
-            data, with_buffers = writer.finish_main(chunk, ends, prefix_of, with_buffers)
-        counts, dependencies = numbering.columns(chunk)
+        stop = min(start + step, len(keys))
+        chunk_keys = keys[start:stop]
+        data, ends, prefix_of, with_buffers = columns.pickles(start, stop)
+        counts, dependencies, flags, external = columns.others(start, stop)
         numbers, dictionaries = annotations.column(chunk_keys) if annotations.per_key else (b"", [])
         views = [[buffer.raw() for buffer in buffers] for _, buffers in with_buffers]
         table = {
-            "tasks": len(chunk),
-            "externals": len(numbering.new_external),
-            "prefixes": writer.prefixes[known_prefixes:],
+            "tasks": stop - start,
+            "externals": len(external),
+            "prefixes": writer.prefixes[sent_prefixes:],
             "annotation_frames": len(dictionaries),
             "buffers": [(index, len(of_task)) for (index, _), of_task in zip(with_buffers, views)],
         }
-        helper.send(
-            TASKS,
-            request,
-            table,
-            [
-                pack_keys(chunk_keys),
-                pack_keys(numbering.new_external),
-                counts,
-                dependencies,
-                array.array("Q", ends).tobytes(),
-                array.array("I", prefix_of).tobytes() if any(prefix_of) else b"",
-                data,
-                flags_of(chunk),
-                numbers,
-                *dictionaries,
-                *itertools.chain.from_iterable(views),
-            ],
-        )
-        mean = max(1, ends[-1] // len(chunk))
-        del data, views, with_buffers
-        numbering.new_external = []
-        start += len(chunk)
-        step = max(16, min(CHUNK_TASKS, CHUNK_BYTES // mean))
+        blobs = [
+            pack_keys(chunk_keys),
+            pack_keys(external),
+            counts,
+            dependencies,
+            array.array("Q", ends).tobytes(),
+            array.array("I", prefix_of).tobytes() if any(prefix_of) else b"",
+            data,
+            flags,
+            numbers,
+            *dictionaries,
+            *itertools.chain.from_iterable(views),
+        ]
+        helper.send(TASKS, request, table, blobs, more=True)
+        sent_prefixes = len(writer.prefixes)
+        step = max(16, min(CHUNK_TASKS, CHUNK_BYTES * (stop - start) // max(1, ends[-1])))
+        start = stop
+        del data, blobs, views, with_buffers
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -532,8 +671,8 @@ class Helper:
         self.since_collection = 0
         self.reported_memory = 0
 
-    def send(self, kind: int, request: int, header, blobs=()) -> None:
-        self.channel.send(kind, request, pack(header), blobs)
+    def send(self, kind: int, request: int, header, blobs=(), more: bool = False) -> None:
+        self.channel.send(kind, request, pack(header), blobs, more)
 
     def serve(self) -> None:
         while True:

@@ -11,6 +11,8 @@ async fn every_kind_of_graph_computes_what_the_client_meant() {
         "submit",
         "main_map",
         "lambda_map",
+        "plain_map",
+        "map_with_tasks",
         "tree",
         "shuffle",
         "kinds",
@@ -22,6 +24,11 @@ async fn every_kind_of_graph_computes_what_the_client_meant() {
         "{'add-1': 3}".to_owned(),
         map_repr(100, 10),
         map_repr(100, 3),
+        "{'shown-0': (1, True), 'shown-1': ('two', 2j), 'shown-2': (b'three', 'shown-0'), \
+         'shown-3': (4.5, range(0, 3)), 'shown-4': (None, '')}"
+            .to_owned(),
+        "{'shown-0': (1, [1, 2]), 'shown-1': (100, [100]), 'shown-2': ({'a': 100}, {'b': 3})}"
+            .to_owned(),
         "500500}".to_owned(),
         (0..20)
             .map(|j| format!("('out', {j}): {}", 210 * j))

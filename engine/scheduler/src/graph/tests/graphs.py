@@ -71,6 +71,24 @@ def submit():
     return tasks({"add-1": Task("add-1", operator.add, 1, 2)}, priority={"add-1": 0})
 
 
+def shown(*args):
+    return args
+
+
+def map_of(*iterables):
+    keys = tuple(f"shown-{i}" for i in range(len(iterables[0])))
+    return message(_MapExpr(shown, iterables, "shown", True, {}, {}, keys), keys)
+
+
+def plain_map():
+    return map_of((1, "two", b"three", 4.5, None), [True, 2j, "shown-0", range(3), ""])
+
+
+def map_with_tasks():
+    """What `map` makes of futures, also inside of collections, and of values that are no plain ones."""
+    return map_of((1, TaskRef("elsewhere"), {"a": TaskRef("elsewhere")}), ([1, 2], [TaskRef("elsewhere")], {"b": 3}))
+
+
 def large_map():
     return mapped(20_000)
 
