@@ -243,10 +243,12 @@ class SpecWriter:
 
     def make_prefix(self, func) -> tuple:
         """(number, memo, function); number 0 with memo False: tasks of this function are written whole."""
-        from dask._task_spec import Task, _no_deps
-
         refused = (0, False, func)
         file, buffers = io.BytesIO(), []
+        try:
+            from dask._task_spec import Task, _no_deps
+        except ImportError:  # another release
+            return refused
         try:
             pickler = pickle.Pickler(file, 5, buffer_callback=buffers.append)
             pickler.dump(func)
@@ -340,8 +342,10 @@ class PlainMap:
 
     @classmethod
     def of(cls, expr, state_of):
-        from distributed.client import _MapExpr
-
+        try:
+            from distributed.client import _MapExpr
+        except ImportError:  # another release
+            return None
         if state_of is None or type(expr) is not _MapExpr or expr.kwargs or not expr.iterables:
             return None
         iterables = expr.iterables
