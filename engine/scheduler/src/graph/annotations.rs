@@ -19,7 +19,7 @@ pub fn parse(merged: Value) -> Annotations {
             _ => {}
         }
     }
-    parsed.wire = merged;
+    parsed.wire = merged.detached();
     parsed
 }
 
