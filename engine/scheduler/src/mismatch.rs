@@ -168,14 +168,30 @@ mod tests {
     #[test]
     fn equal_versions_give_no_warning() {
         let same = versions(&[("dask", "2026.8.0"), ("numpy", "2.4.0")]);
-        assert_eq!(warning(&same, &[(Arc::from("tcp://w"), same.clone())], &same, "Client"), "");
+        assert_eq!(
+            warning(
+                &same,
+                &[(Arc::from("tcp://w"), same.clone())],
+                &same,
+                "Client"
+            ),
+            ""
+        );
     }
 
     #[test]
     fn a_package_the_scheduler_does_not_care_about_may_differ_on_it() {
         let scheduler = versions(&[("numpy", "1.0.0")]);
         let peer = versions(&[("numpy", "2.4.0")]);
-        assert_eq!(warning(&scheduler, &[(Arc::from("tcp://w"), peer.clone())], &peer, "Client"), "");
+        assert_eq!(
+            warning(
+                &scheduler,
+                &[(Arc::from("tcp://w"), peer.clone())],
+                &peer,
+                "Client"
+            ),
+            ""
+        );
     }
 
     #[test]
@@ -183,18 +199,31 @@ mod tests {
         let scheduler = versions(&[("dask", "2026.8.0")]);
         let peer = versions(&[("dask", "2026.6.0")]);
         let text = warning(&scheduler, &[], &peer, "Client");
-        assert!(text.starts_with("Mismatched versions found\n\n+---"), "{text}");
-        assert!(text.contains("| dask    | 2026.6.0 | 2026.8.0  | None    |"), "{text}");
+        assert!(
+            text.starts_with("Mismatched versions found\n\n+---"),
+            "{text}"
+        );
+        assert!(
+            text.contains("| dask    | 2026.6.0 | 2026.8.0  | None    |"),
+            "{text}"
+        );
     }
 
     #[test]
     fn a_peer_outside_the_supported_range_is_refused_by_both_versions() {
         let old = versions(&[("distributed", "2024.1.0")]);
         let text = refusal(&old, ("2025.12.0", "2026.8.0")).unwrap();
-        assert!(text.contains("2024.1.0") && text.contains("2025.12.0"), "{text}");
+        assert!(
+            text.contains("2024.1.0") && text.contains("2025.12.0"),
+            "{text}"
+        );
         for supported in ["2025.12.0", "2026.8.0", "2026.9.1", "2026.8.0+5.gabc"] {
             let peer = versions(&[("distributed", supported)]);
-            assert_eq!(refusal(&peer, ("2025.12.0", "2026.8.0")), None, "{supported}");
+            assert_eq!(
+                refusal(&peer, ("2025.12.0", "2026.8.0")),
+                None,
+                "{supported}"
+            );
         }
     }
 }

@@ -19,7 +19,9 @@ pub async fn parse(request: &Value) -> Result<Registration, String> {
         address: Arc::from(address),
         name: field(request, "name").detached(),
         nthreads: whole(request, "nthreads")?,
-        memory_limit: field(request, "memory_limit").as_u64().filter(|limit| *limit > 0),
+        memory_limit: field(request, "memory_limit")
+            .as_u64()
+            .filter(|limit| *limit > 0),
         resources: resources(&field(request, "resources"))?,
         local_directory: Arc::from(text(request, "local_directory")?),
         services: field(request, "services").detached(),
@@ -74,7 +76,8 @@ fn optional_text(request: &Value, name: &str) -> Option<String> {
 }
 
 fn text(request: &Value, name: &str) -> Result<String, String> {
-    optional_text(request, name).ok_or_else(|| format!("register-worker: {name}: a string is expected"))
+    optional_text(request, name)
+        .ok_or_else(|| format!("register-worker: {name}: a string is expected"))
 }
 
 fn whole(request: &Value, name: &str) -> Result<u32, String> {
