@@ -29,7 +29,7 @@ def read_message(connection: socket.socket):
     missing = start + sum(lengths) - len(data)
     if missing > 0:
         read_exactly(connection, missing)
-    return msgpack.unpackb(first, use_list=True, strict_map_key=False)
+    return msgpack.unpackb(first, use_list=False, strict_map_key=False)
 
 
 def read_exactly(connection: socket.socket, count: int) -> bytes:
