@@ -879,7 +879,10 @@ def preload(options: dict) -> None:
 def main(sock: socket.socket, lifeline: int, options: dict) -> None:
     """Called by the bootstrap with the channel already moved away from stdin."""
     die_with(lifeline)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the scheduler's to handle; we follow it
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # These are the scheduler's to handle, and we end with it. Unlike SIG_IGN, a handler is not inherited by programs
+        # that user code starts.
+        signal.signal(number, lambda *_: None)
     limit_memory(options.get("memory_limit"))
     lock = None
     if options["mode"] == "functions":

@@ -403,6 +403,7 @@ class Functions:
         self.queries = Queries(helper)
         self.shim = SchedulerShim(self.queries, helper.options["local_directory"])
         self.background: set = set()
+        self.preloads = None
         self.hooks_lock = asyncio.Lock()
 
     async def run(self, header: dict, blobs: list):
@@ -479,6 +480,9 @@ class Functions:
                     logger.exception("Plugin call failed during scheduler.%s", header["name"])
 
     async def close(self) -> None:
+        """The scheduler ends: preloaded modules and plugins hear of it, in stock's order."""
+        if self.preloads is not None:
+            await self.preloads.teardown()
         for hook in ("before_close", "close"):
             for plugin in list(self.shim.plugins.values()):
                 try:
@@ -546,8 +550,9 @@ class Functions:
         if options["preload"]:
             directory = options["local_directory"]
             os.makedirs(directory, exist_ok=True)
-            preloads = process_preloads(self.shim, options["preload"], options["preload_argv"], file_dir=directory)
-            await preloads.start()
+            argv = options["preload_argv"]
+            self.preloads = process_preloads(self.shim, options["preload"], argv, file_dir=directory)
+            await self.preloads.start()
         await asyncio.Event().wait()
 
 

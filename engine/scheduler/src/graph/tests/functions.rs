@@ -250,3 +250,27 @@ async fn an_uploading_plugin_reaches_the_helpers_that_open_graphs() {
     drop(helpers);
     assert!(!local_directory.exists(), "nothing is left behind");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn preloaded_modules_are_set_up_with_the_scheduler_and_torn_down() {
+    let Some(python) = python() else { return };
+    let directory = tempfile::tempdir().expect("a directory");
+    let (module, torn_down) = (
+        directory.path().join("preloaded_module.py"),
+        directory.path().join("torn_down"),
+    );
+    let source = format!(
+        "async def dask_setup(scheduler):\n    scheduler.something = 'left'\n\n\n\
+         def dask_teardown(scheduler):\n    open({torn_down:?}, 'w').close()\n"
+    );
+    std::fs::write(&module, source).expect("a file");
+    let helpers = GraphHelpers::start(HelperOptions {
+        preload: vec![module.to_string_lossy().into_owned()],
+        ..options(python.clone())
+    });
+    helpers.answer_questions(Arc::new(Answers));
+    let finds = pickles(&python, &["finds"]).remove(0);
+    assert_eq!(outcome(&helpers, &finds).await, Value::from("left"));
+    helpers.close_plugins().await;
+    assert!(torn_down.exists());
+}
