@@ -184,7 +184,7 @@ fn compute_task(task: &ComputeTask, out: &mut MessageWriter) {
     out.write_str("run_spec");
     write_run_spec(task.run_spec.as_ref(), out);
     out.write_str("resource_restrictions");
-    write_resources(task.resource_restrictions.as_ref(), out);
+    write_resources(task.resource_restrictions.as_deref(), out);
     out.write_str("actor");
     out.write_bool(task.actor);
     out.write_str("annotations");
@@ -226,12 +226,12 @@ fn write_run_spec(run_spec: Option<&RunSpec>, out: &mut MessageWriter) {
     }
 }
 
-fn write_resources(resources: Option<&Arc<[(Arc<str>, f64)]>>, out: &mut MessageWriter) {
+fn write_resources(resources: Option<&[(Arc<str>, f64)]>, out: &mut MessageWriter) {
     let Some(resources) = resources else {
         return out.write_nil();
     };
     out.write_map_len(resources.len());
-    for (name, amount) in resources.iter() {
+    for (name, amount) in resources {
         out.write_str(name);
         write_number(*amount, out);
     }
