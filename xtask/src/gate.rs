@@ -105,7 +105,7 @@ fn passed(result: Result<()>) -> Result<Outcome> {
 
 fn build() -> Result<()> {
     Run::cargo()
-        .args(&["build", "--release", "--workspace", "--bins"])
+        .args(&["build", "--release", "--workspace", "--bins", "--examples"])
         .run()
 }
 
@@ -160,6 +160,10 @@ fn pytest(requirements: &str, tests: &str) -> Result<Outcome> {
     let run = Run::new(&python)
         .args(&["-m", "pytest", tests, "-ra"])
         .env("DASKJOB_BIN", program)
+        .env(
+            "DASKJOB_PROTOCOL_PROBE",
+            release_directory()?.join("examples/protocol_probe"),
+        )
         .env(contract::environment::PYTHON, &python);
     counted(run)
 }
