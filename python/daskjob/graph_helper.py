@@ -47,7 +47,7 @@ RESERVED_BYTES = 8 << 30
 
 # Message kinds; the same numbers are in graph/channel.rs.
 HELLO, BEGIN, TASKS, END, ERROR, VALUE, QUERY, FAILED, TAKEN = 1, 2, 3, 4, 5, 6, 7, 8, 9
-MATERIALIZE, LOAD, DUMP, VERSIONS, UPLOAD, EXCEPTION = 32, 33, 34, 35, 36, 37
+MATERIALIZE, LOAD, VERSIONS, UPLOAD = 32, 33, 35, 36
 RUN, PLUGIN_ADD, PLUGIN_REMOVE, HOOK, ANSWER, CLOSE, GROUP_WORKERS = 64, 65, 66, 67, 68, 69, 70
 
 DATA_PRODUCER, BARRIER, DATA = 1, 2, 4
@@ -700,10 +700,6 @@ class Helper:
             return materialize(self, request, header, blobs)
         if kind == LOAD:
             self.send(VALUE, request, {}, value_frames(load_value(blobs)))
-        elif kind == DUMP:
-            self.send(VALUE, request, {}, [dumps_any(frames_value(blobs))])
-        elif kind == EXCEPTION:
-            self.send(VALUE, request, {}, [dumps_any(make_exception(header["module"], header["name"], frames_value(blobs)))])
         elif kind == VERSIONS:
             self.send(VALUE, request, {}, value_frames(versions(header["packages"])))
         elif kind == UPLOAD:
@@ -781,12 +777,6 @@ def load_value(blobs: list):
     return distributed_pickle.loads(data, buffers=buffers)
 
 
-def make_exception(module: str, name: str, args) -> BaseException:
-    import importlib
-
-    return getattr(importlib.import_module(module), name)(*args)
-
-
 def versions(packages=None) -> dict:
     from distributed.versions import get_versions
 
@@ -838,33 +828,14 @@ def limit_memory(limit_bytes) -> None:
         pass
 
 
-def probes() -> dict:
-    """Sample pickles for the scheduler's own reader of submit and map; None where this release has no such thing."""
-    try:
-        from dask._expr import LLGExpr
-        from dask._task_spec import Task
-        from distributed.client import _MapExpr
-
-        submit = LLGExpr({"probe-1": Task("probe-1", operator.add, 1, 2)})
-        mapped = _MapExpr(operator.neg, ((1, 2),), "probe", True, {}, {}, ("probe-1", "probe-2"))
-        return {"submit": dumps_any(submit), "map": dumps_any(mapped)}
-    except Exception:
-        traceback.print_exc()
-        return {}
-
-
 def hello() -> dict:
-    import dask
     import distributed
 
     return {
         "pid": os.getpid(),
-        "python": ".".join(map(str, sys.version_info[:3])),
         "executable": sys.executable,
-        "dask": dask.__version__,
         "distributed": distributed.__version__,
         "versions": versions(),
-        "probes": probes(),
     }
 
 

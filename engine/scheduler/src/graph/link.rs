@@ -30,14 +30,10 @@ const EXIT_LIMIT: Duration = Duration::from_secs(2);
 /// What the helpers' interpreter has.
 #[derive(Clone, Debug)]
 pub struct Environment {
-    pub python: String,
     pub executable: String,
-    pub dask: String,
     pub distributed: String,
     /// As `distributed.versions.get_versions()`: host and packages.
     pub versions: Value,
-    /// Sample pickles of what clients send, by name.
-    pub probes: Value,
 }
 
 /// Why a helper ended.
@@ -165,12 +161,9 @@ impl Environment {
             text.ok_or(ReplyError::Missing(field, 0))
         };
         Ok(Self {
-            python: text("python")?,
             executable: text("executable")?,
-            dask: text("dask")?,
             distributed: text("distributed")?,
             versions: hello.get("versions").cloned().unwrap_or_default(),
-            probes: hello.get("probes").cloned().unwrap_or_default(),
         })
     }
 }
@@ -400,6 +393,7 @@ fn start_failed(shared: &Arc<Shared>, slot: usize, text: &str) {
 }
 
 /// Which processes are alive.
+#[cfg(test)]
 pub fn process_ids(shared: &Shared) -> Vec<u32> {
     shared
         .lock()

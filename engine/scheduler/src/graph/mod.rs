@@ -187,36 +187,6 @@ impl GraphHelpers {
         self.value(Kind::Load, request::header(&[]), blobs).await
     }
 
-    /// Pickles a value.
-    pub async fn dumps(&self, value: &Value) -> Result<Bytes, GraphError> {
-        self.pickle(Kind::Dump, request::header(&[]), encode_value(value).0)
-            .await
-    }
-
-    /// The pickle of `module.class(*arguments)`, such as `distributed.scheduler.KilledWorker(…)`.
-    pub async fn exception(
-        &self,
-        module: &str,
-        class: &str,
-        arguments: Vec<Value>,
-    ) -> Result<Bytes, GraphError> {
-        let header = request::header(&[
-            ("module", &Value::from(module)),
-            ("name", &Value::from(class)),
-        ]);
-        self.pickle(
-            Kind::Exception,
-            header,
-            encode_value(&Value::Array(arguments)).0,
-        )
-        .await
-    }
-
-    /// Puts a file where every helper, present and future, imports from.
-    pub async fn upload_file(&self, name: &str, data: Bytes, load: bool) -> Result<(), GraphError> {
-        self.shared.upload_file(name, data, load).await
-    }
-
     /// Whom functions and plugins ask; from now on modules to preload run.
     pub fn answer_questions(&self, backdoor: Arc<dyn Backdoor>) {
         self.shared.functions.set_backdoor(backdoor);
@@ -316,7 +286,8 @@ impl GraphHelpers {
         }
     }
 
-    /// Process ids of the helpers that live, for measurements.
+    /// Process ids of the helpers that live.
+    #[cfg(test)]
     pub fn process_ids(&self) -> Vec<u32> {
         link::process_ids(&self.shared)
     }
@@ -329,19 +300,6 @@ impl GraphHelpers {
     ) -> Result<Value, GraphError> {
         let frames = self.shared.ask(kind, header, blobs).await?;
         reply::value(frames).map_err(|error| malformed(&error))
-    }
-
-    async fn pickle(
-        &self,
-        kind: Kind,
-        header: Bytes,
-        blobs: Vec<Bytes>,
-    ) -> Result<Bytes, GraphError> {
-        let frames = self.shared.ask(kind, header, blobs).await?;
-        frames
-            .into_iter()
-            .next()
-            .ok_or_else(|| malformed(&"no pickle in it"))
     }
 }
 

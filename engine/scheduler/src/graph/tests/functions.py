@@ -93,17 +93,23 @@ class TransitionPlugin(SchedulerPlugin):
         pass
 
 
+def uploading(name, source):
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, name)
+        with open(path, "w") as file:
+            file.write(source)
+        return SchedulerUploadFile(path)
+
+
 def made(name):
     if name == "plugin":
         return Plugin()
     if name == "transition_plugin":
         return TransitionPlugin()
     if name == "upload":
-        with tempfile.TemporaryDirectory() as directory:
-            path = os.path.join(directory, "uploaded_by_plugin.py")
-            with open(path, "w") as file:
-                file.write("ANSWER = 42\n")
-            return SchedulerUploadFile(path)
+        return uploading("uploaded_by_plugin.py", "ANSWER = 42\n")
+    if name == "upload_broken":
+        return uploading("broken_module.py", "raise ValueError('is broken')\n")
     return globals()[name]
 
 

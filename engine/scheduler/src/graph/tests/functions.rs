@@ -225,7 +225,7 @@ async fn plugins_start_hear_of_workers_and_survive_a_crash_of_their_process() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_uploading_plugin_reaches_the_helpers_that_open_graphs() {
+async fn an_uploading_plugin_reaches_the_helpers_that_open_graphs_now_and_later() {
     let Some(python) = python() else { return };
     let directory = tempfile::tempdir().expect("a directory");
     let local_directory = directory.path().join("local");
@@ -234,19 +234,32 @@ async fn an_uploading_plugin_reaches_the_helpers_that_open_graphs() {
         ..options(python.clone())
     });
     helpers.answer_questions(Arc::new(Answers));
-    let upload = pickles(&python, &["upload"]).remove(0);
+    let [upload, broken] = &pickles(&python, &["upload", "upload_broken"])[..] else {
+        panic!("two")
+    };
     helpers
-        .register_scheduler_plugin(upload, &Value::Nil, true)
+        .register_scheduler_plugin(upload.clone(), &Value::Nil, true)
         .await
         .expect("uploads");
     let answer = Bytes::from_static(b"\x80\x04cuploaded_by_plugin\nANSWER\n.");
-    assert_eq!(
-        helpers
-            .load_pickle(answer, Vec::new())
+    let killed = update(&python, "killed");
+    for _ in 0..2 {
+        let loaded = helpers
+            .load_pickle(answer.clone(), Vec::new())
             .await
-            .expect("imports"),
-        Value::Int(42)
-    );
+            .expect("imports");
+        assert_eq!(loaded, Value::Int(42));
+        // The next round asks a helper that started after the upload.
+        helpers
+            .materialize("client", &killed)
+            .await
+            .expect_err("kills its helper");
+    }
+    let error = helpers
+        .register_scheduler_plugin(broken.clone(), &Value::Nil, false)
+        .await
+        .expect_err("no import");
+    assert!(error.text.contains("is broken"), "{}", error.text);
     drop(helpers);
     assert!(!local_directory.exists(), "nothing is left behind");
 }
