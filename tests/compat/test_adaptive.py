@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from distributed import wait
@@ -59,9 +60,15 @@ def dumped(function):
     return cloudpickle.dumps(function)
 
 
-def test_check_idle(client):
-    eventually(lambda: client.sync(client.scheduler.check_idle) is None or True)
-    assert client.submit(tasks.increment, 1).result() == 2
+def test_check_idle(client, gate):
+    future = client.submit(tasks.wait_for_file, gate)
+    eventually(lambda: any(client.processing().values()))
+    assert client.sync(client.scheduler.check_idle) is None
+    open(gate, "w").close()
+    wait(future)
+    idle_since = eventually(lambda: client.sync(client.scheduler.check_idle))
+    assert abs(time.time() - idle_since) < 20
+    assert client.sync(client.scheduler.check_idle) == idle_since
 
 
 @pytest.mark.limit(60)

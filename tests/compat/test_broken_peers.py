@@ -237,7 +237,14 @@ def register_worker(cluster, **changes):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"nthreads": "many"}, {"address": 5}, {"address": "nonsense"}, {"resources": 5}, {"metrics": 7}, {"status": "odd"}],
+    [
+        {"nthreads": "many"},
+        {"address": 5},
+        {"address": "nonsense"},
+        {"resources": 5},
+        {"metrics": 7},
+        {"status": "odd"},
+    ],
     ids=repr,
 )
 @differs("stock", why="it takes the worker in before it looks at the fields, and keeps it", runs=False)

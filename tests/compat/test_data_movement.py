@@ -6,7 +6,6 @@ import pytest
 from distributed import wait
 
 import tasks
-from differences import differs
 from eventually import eventually
 
 THREE = {name: ["--nthreads", "1", "--no-nanny", "--memory-limit", "6GiB"] for name in ("one", "two", "three")}
@@ -23,7 +22,6 @@ def holders(client, future):
 
 def test_replicate_to_all_and_to_some(three):
     with three.client() as client:
-        data = client.scatter(list(range(100)), hash=False)
         future = client.submit(list, range(10), key="copied")
         wait(future)
         client.replicate([future])
@@ -36,10 +34,9 @@ def test_replicate_to_all_and_to_some(three):
         client.replicate([future], workers=[addresses["three"]], n=1)
         assert addresses["three"] in holders(client, future)
         assert future.result() == list(range(10))
-        del data
 
 
-def test_replicate_of_unfinished_futures(three, gate):
+def test_replicate_of_unfinished_futures(three):
     with three.client() as client:
         future = client.submit(tasks.sleep_and_return, 0.2, "slow", pure=False)
         client.replicate(future)
@@ -68,7 +65,7 @@ def test_retire_by_name(three):
         assert set(three.addresses(client)) == {"one", "three"}
 
 
-def test_retire_while_tasks_run(three, gate):
+def test_retire_while_tasks_run(three):
     with three.client() as client:
         addresses = three.addresses(client)
         futures = client.map(tasks.sleep_and_return, [0.2] * 12, range(12))
@@ -105,6 +102,3 @@ def test_rebalance_spreads_the_bytes(new_cluster):
         counts = [len(keys) for keys in client.has_what().values()]
         assert sum(counts) == 10
         assert min(counts) >= 3
-
-
-del differs

@@ -9,6 +9,7 @@ import pytest
 from distributed import CancelledError, wait
 
 import tasks
+from eventually import eventually
 
 
 def function_names(error):
@@ -72,9 +73,7 @@ def test_errors_pass_to_dependents(client):
     with pytest.raises(ValueError, match="root cause"):
         leaf.result()
     assert [future.status for future in (cause, middle, leaf)] == ["error"] * 3
-    assert function_names(leaf.exception())[-1:] == ["fail"] or "fail" in [
-        frame.f_code.co_name for frame, _ in traceback.walk_tb(leaf.traceback())
-    ]
+    assert "fail" in [frame.f_code.co_name for frame, _ in traceback.walk_tb(leaf.traceback())]
 
 
 def test_dependent_of_a_failure_fails_at_once(client):
@@ -103,8 +102,6 @@ def test_failures_do_not_hold_memory(client):
     future = client.submit(tasks.fail, key="dropped-failure")
     wait(future)
     future.release()
-    from eventually import eventually
-
     eventually(lambda: "dropped-failure" not in client.who_has())
 
 
@@ -192,8 +189,9 @@ def test_exception_that_cannot_be_unpickled(client):
 
 def test_very_long_error_is_cut(client):
     error = client.submit(tasks.fail, "x" * 1_000_000).exception()
-    assert isinstance(error, Exception)
-    assert len(str(error)) <= 1_000_000
+    assert isinstance(error, ValueError)
+    assert "xxxx" in str(error)
+    assert len(str(error)) < 20_000
 
 
 def test_missing_argument(client):
@@ -221,7 +219,7 @@ def test_module_that_workers_do_not_have(cluster, client, tmp_path):
 def test_result_of_a_cancelled_dependency(client, gate):
     root = client.submit(tasks.wait_for_file, gate, key="to-be-cancelled")
     leaf = client.submit(tasks.increment, root)
-    root.cancel(force=True) if "force" in root.cancel.__code__.co_varnames else client.cancel(root, force=True)
+    client.cancel(root, force=True)
     with pytest.raises(CancelledError):
         leaf.result(timeout=10)
 

@@ -6,7 +6,9 @@ import time
 import warnings
 
 import pytest
-from distributed import get_worker, print as distributed_print, warn as distributed_warn
+from distributed import get_worker
+from distributed import print as distributed_print
+from distributed import warn as distributed_warn
 
 import tasks
 from eventually import eventually

@@ -83,9 +83,7 @@ def test_scatter_to_a_worker_by_name(cluster, client):
 
 @pytest.mark.parametrize("direct", [True, False])
 def test_scatter_broadcast_reaches_every_worker(cluster, client, direct):
-    future = client.scatter(
-        {"everywhere": list(range(100))}, broadcast=True, direct=direct
-    )["everywhere"]
+    future = client.scatter({"everywhere": list(range(100))}, broadcast=True, direct=direct)["everywhere"]
     assert sorted(client.who_has([future])["everywhere"]) == sorted(cluster.addresses(client).values())
     assert future.result() == list(range(100))
 
