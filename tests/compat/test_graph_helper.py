@@ -109,8 +109,9 @@ def test_slow_graph_of_one_client_does_not_hold_up_another(cluster, client):
         slow = client.submit(tasks.add, 1, HangsWhoLoadsIt())
         time.sleep(0.3)
         start = time.monotonic()
-        assert other.submit(tasks.increment, 1, pure=False).result(timeout=10) == 2
-        assert time.monotonic() - start < 5
+        assert other.submit(tasks.increment, 1, pure=False).result(timeout=18) == 2
+        # A second process may have to start first; the graph holds up whoever opens it for 20 s.
+        assert time.monotonic() - start < 15
         del slow
 
 
