@@ -46,6 +46,7 @@ impl Process {
             Channels::Log => (Stdio::null(), Stdio::from(file.try_clone()?)),
             Channels::Pipes => (Stdio::piped(), Stdio::piped()),
         };
+        end_with_this_program(&mut command);
         let child = command
             .current_dir(directory)
             .stdin(input)
@@ -90,6 +91,17 @@ impl Drop for Process {
             unsafe { libc::kill(-group, libc::SIGKILL) };
         }
         let _ = self.child.wait();
+    }
+}
+
+/// Also when this program is killed. Children are started by the main thread, whose end is the program's.
+fn end_with_this_program(command: &mut Command) {
+    // SAFETY: between fork and exec only one system call is made, which takes no pointer.
+    unsafe {
+        command.pre_exec(|| {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            Ok(())
+        });
     }
 }
 

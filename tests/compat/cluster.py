@@ -14,6 +14,7 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -28,6 +29,16 @@ HERE = pathlib.Path(__file__).resolve().parent
 START_TIMEOUT_S = 60
 
 
+# Runs a program that is killed when the test run is, however that ends. (A `preexec_fn` would do the same, but is not
+# safe where other threads run.)
+LAUNCHER = """
+import ctypes, os, signal, sys
+PR_SET_PDEATHSIG = 1
+ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
 class Process:
     """A child in its own process group, with its output in a file."""
 
@@ -36,7 +47,7 @@ class Process:
         self.log_path = directory / f"{name}.log"
         with open(self.log_path, "ab") as log:
             self.popen = subprocess.Popen(
-                command,
+                [sys.executable, "-I", "-S", "-c", LAUNCHER, *command],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,

@@ -42,7 +42,8 @@ class Pairing:
 def native_program() -> str | None:
     """The daskjob program under test, or None."""
     named = os.environ.get("DASKJOB_BIN")
-    return shutil.which(named) if named else None
+    found = shutil.which(named) if named else None
+    return os.path.abspath(found) if found else None
 
 
 def native_command() -> list[str]:
