@@ -117,6 +117,7 @@ async fn close(ctx: &Context, tasks: &mut JoinSet<()>) {
     if tokio::time::timeout(PLUGINS_END, plugins).await.is_err() {
         warn!("scheduler plugins did not close in time");
     }
+    ctx.graphs.end();
     let told = ctx
         .core
         .call(|core, _, effects| tell_workers(core, effects))

@@ -286,6 +286,13 @@ impl GraphHelpers {
         }
     }
 
+    /// Ends all helpers and removes what was uploaded.
+    pub fn end(&self) {
+        self.shared.closed.send_replace(true);
+        // It exists only where a file was uploaded.
+        let _never_made = std::fs::remove_dir_all(&self.shared.options.local_directory);
+    }
+
     /// Process ids of the helpers that live.
     #[cfg(test)]
     pub fn process_ids(&self) -> Vec<u32> {
@@ -305,9 +312,7 @@ impl GraphHelpers {
 
 impl Drop for GraphHelpers {
     fn drop(&mut self) {
-        self.shared.closed.send_replace(true);
-        // It exists only where a file was uploaded.
-        let _never_made = std::fs::remove_dir_all(&self.shared.options.local_directory);
+        self.end();
     }
 }
 
