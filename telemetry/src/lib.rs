@@ -79,26 +79,6 @@ pub fn set_up(settings: &Settings) -> Result<(), SetupError> {
     Ok(())
 }
 
-/// [`set_up`] for a `main`: a filter that cannot be read is told to the log and `info` used instead.
-pub fn init(filter: Option<&str>, format: Format) {
-    let settings = Settings {
-        format,
-        filter: filter.unwrap_or_default().to_owned(),
-    };
-    let Err(error) = set_up(&settings) else {
-        return;
-    };
-    if matches!(error, SetupError::Filter { .. })
-        && set_up(&Settings {
-            format,
-            ..Settings::default()
-        })
-        .is_ok()
-    {
-        tracing::warn!(error = %error, "log filter ignored");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -28,8 +28,3 @@ pub fn now() -> Time {
 pub fn until(at: Time) -> Duration {
     Duration::from_nanos(at.0.saturating_sub(now().0))
 }
-
-/// Seconds since the Unix epoch, as messages carry time.
-pub fn seconds(time: Time) -> f64 {
-    time.0 as f64 / 1e9
-}

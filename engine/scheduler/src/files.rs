@@ -32,7 +32,7 @@ pub fn write(ctx: &Context) -> anyhow::Result<Files> {
                 || serde_json::json!({}),
                 |port| serde_json::json!({"dashboard": port}),
             ),
-            "started": crate::clock::seconds(ctx.identity.started),
+            "started": ctx.identity.started.seconds(),
             "workers": {},
         });
         put(path, &serde_json::to_string_pretty(&identity)?)?;

@@ -2,7 +2,6 @@
 
 use super::RpcError;
 use super::fields::Fields;
-use crate::clock;
 use crate::context::Context;
 use bytes::Bytes;
 use protocol::Value;
@@ -91,7 +90,7 @@ pub async fn check_idle(ctx: &Arc<Context>) -> Result<Value, RpcError> {
     let check =
         |core: &mut Scheduler, now: Time, effects: &mut Effects| core.check_idle(now, effects);
     let since = ctx.core.call(check).await?;
-    Ok(since.map(clock::seconds).into())
+    Ok(since.map(Time::seconds).into())
 }
 
 /// Nothing runs by itself yet: the only policy is that of retiring workers, and it runs when one retires.

@@ -44,5 +44,5 @@ fn with_events(topics: Value) -> Value {
 
 /// The name of something this scheduler set off, as logs and stories show it.
 pub fn stimulus(action: &str) -> Text {
-    Text::from(format!("{action}-{}", clock::seconds(clock::now())))
+    Text::from(format!("{action}-{}", clock::now().seconds()))
 }

@@ -4,7 +4,6 @@
 
 use super::fields::Fields;
 use super::{RpcError, addresses, events};
-use crate::clock;
 use crate::context::Context;
 use crate::registration;
 use protocol::{Key, Text, Value, map};
@@ -60,10 +59,7 @@ async fn beat(
     heartbeat: Heartbeat,
 ) -> Result<(HeartbeatAnswer, f64), RpcError> {
     let beat = move |core: &mut Scheduler, now, _: &mut Effects| {
-        (
-            core.heartbeat(&address, heartbeat, now),
-            clock::seconds(now),
-        )
+        (core.heartbeat(&address, heartbeat, now), now.seconds())
     };
     Ok(ctx.core.call(beat).await?)
 }

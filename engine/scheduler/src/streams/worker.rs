@@ -71,7 +71,7 @@ async fn refuse(message: &str, writer: &mut FrameWriter) {
     let reply = map! {
         "status" => "error",
         "message" => message,
-        "time" => clock::seconds(clock::now()),
+        "time" => clock::now().seconds(),
     };
     // A worker that is gone already needs no refusal.
     let _gone = writer.send_value(&reply).await;
@@ -96,7 +96,7 @@ async fn welcome(
     let ours = ctx.versions().await;
     let reply = map! {
         "status" => "OK",
-        "time" => clock::seconds(clock::now()),
+        "time" => clock::now().seconds(),
         "heartbeat-interval" => interval,
         "worker-plugins" => ctx.plugins.for_workers(),
         "warning" => mismatch::warning(&ours, &others, versions, server_id),
