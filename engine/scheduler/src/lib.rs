@@ -22,6 +22,7 @@ mod registration;
 mod rpc;
 mod server;
 mod streams;
+mod uploads;
 
 pub use args::SchedulerArgs;
 use config::Config;

@@ -7,7 +7,7 @@ use crate::core_loop::{CoreHandle, CoreLoop};
 use crate::graph::{GraphHelpers, HelperOptions};
 use crate::plugins::Plugins;
 use crate::streams::status::StatusFeed;
-use crate::{actions, clock, endpoints, files, http, mismatch, rpc, server};
+use crate::{actions, clock, endpoints, files, http, mismatch, rpc, server, uploads};
 use anyhow::Context as _;
 use scheduler_core::{Action, Effects, Scheduler, ToWorker};
 use std::sync::Arc;
@@ -162,6 +162,7 @@ fn helper_options(config: &Config) -> HelperOptions {
         check_release: |versions| mismatch::refusal(versions, contract::distributed::SUPPORTED),
         preload: config.preload.clone(),
         preload_argv: config.preload_argv.clone(),
+        local_directory: uploads::directory(&std::env::temp_dir()),
         ..defaults
     }
 }
