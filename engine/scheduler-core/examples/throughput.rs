@@ -19,7 +19,7 @@ struct Bench {
 }
 
 fn main() {
-    for (workers, threads) in [(8, 64), (8, 1), (200, 4)] {
+    for (workers, threads) in [(8, 64), (8, 1), (200, 4), (2_000, 1)] {
         println!("{workers} workers of {threads}");
         report("map 20,000", workers, threads, &map_graph(20_000));
         report("tree 10,000", workers, threads, &tree_graph(10_000));

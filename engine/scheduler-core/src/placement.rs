@@ -73,6 +73,9 @@ impl Scheduler {
         let mut best: Option<(f64, WorkerId)> = None;
         for worker in self.workers.in_set(&self.workers.with_slots) {
             let own = load(worker);
+            if own == 0.0 {
+                return Some(worker.id);
+            }
             if best.is_none_or(|(least, _)| own < least) {
                 best = Some((own, worker.id));
             }
