@@ -29,6 +29,10 @@ OTHER_HOOKS = {
 KNOWN_HOOKS = SUPPORTED_HOOKS | OTHER_HOOKS
 
 
+#: How long a plugin may take to hear of one event before the next plugin is told.
+HOOK_LIMIT_SECONDS = 30
+
+
 class Record(types.SimpleNamespace):
     """State of something in the scheduler at one moment. Identified by its first field, as in stock."""
 
@@ -475,7 +479,7 @@ class Functions:
                     before = (self.shim,) if header["scheduler"] else ()
                     result = getattr(plugin, header["name"])(*before, **arguments)
                     if inspect.isawaitable(result):
-                        await result
+                        await asyncio.wait_for(result, HOOK_LIMIT_SECONDS)
                 except Exception:
                     logger.exception("Plugin call failed during scheduler.%s", header["name"])
 
@@ -512,8 +516,10 @@ class Functions:
         raise NotImplementedError(f"the functions' helper does not know message {kind}")
 
     async def answer(self, kind: int, request: int, header: dict, blobs: list) -> None:
-        from _daskjob_graph_helper import VALUE, value_frames
+        from _daskjob_graph_helper import TAKEN, VALUE, value_frames
 
+        # As long as this is not said, the thread that runs user code is in somebody's hands.
+        self.helper.channel.send(TAKEN, request, b"\x80")
         try:
             frames = value_frames(await self.handle(kind, header, blobs))
             self.helper.send(VALUE, request, {}, frames)
@@ -553,6 +559,9 @@ class Functions:
             argv = options["preload_argv"]
             self.preloads = process_preloads(self.shim, options["preload"], argv, file_dir=directory)
             await self.preloads.start()
+        from _daskjob_graph_helper import TAKEN
+
+        self.helper.channel.send(TAKEN, 0, b"\x80")
         await asyncio.Event().wait()
 
 

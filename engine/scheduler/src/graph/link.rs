@@ -1,40 +1,22 @@
-//! One helper process and the tasks that talk to it: starts it, reads its answers, bounds its time, buries it.
+//! One helper process for graphs and the tasks that talk to it: reads its answers, bounds its time, buries it.
 
 use super::bounds::{Crossed, Watch};
 use super::channel::{Kind, Message, MessageReader};
 use super::error::GraphError;
 use super::job::{Answer, Job};
+use super::launch::{Environment, Launched, launch, write_out};
 use super::pool::SlotState;
-use super::process::{self, Mode, Process};
+use super::process::{Mode, exit_text};
 use super::reply::{self, GraphBuilder, ReplyError};
 use super::{Link, Shared};
-use bytes::Bytes;
-use protocol::Value;
-use std::io;
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::Child;
 use tokio::sync::{Notify, mpsc};
 
 /// How long after a failed start the next one may be tried.
 const RETRY_START: Duration = Duration::from_secs(1);
-/// How long a helper may take to import dask and distributed.
-const START_LIMIT: Duration = Duration::from_secs(120);
-/// How long a helper that closed its channel may take to exit.
-const EXIT_LIMIT: Duration = Duration::from_secs(2);
-
-/// What the helpers' interpreter has.
-#[derive(Clone, Debug)]
-pub struct Environment {
-    pub executable: String,
-    pub distributed: String,
-    /// As `distributed.versions.get_versions()`: host and packages.
-    pub versions: Value,
-}
 
 /// Why a helper ended.
 enum End {
@@ -68,34 +50,14 @@ pub fn start(shared: Arc<Shared>, slot: usize) {
 
 /// The whole life of one helper; an error means that it never worked.
 async fn run(shared: &Arc<Shared>, slot: usize) -> Result<(), String> {
-    let python = shared.options.python.display();
-    let Process {
+    let Launched {
         mut child,
-        stream,
+        mut reader,
+        write,
         lifeline,
-        introduction,
-    } = process::start(&shared.options, Mode::Graphs)
-        .map_err(|error| format!("cannot start the Python interpreter {python}: {error}"))?;
+        environment,
+    } = launch(&shared.options, Mode::Graphs, shared.closed.subscribe()).await?;
     shared.lock().process_ids[slot] = child.id();
-    let (read, mut write) = stream.into_split();
-    let mut reader = MessageReader::new(read);
-    let greeting =
-        tokio::time::timeout(START_LIMIT, greet(&mut reader, &mut write, &introduction)).await;
-    let environment = match greeting {
-        Ok(Ok(environment)) => environment,
-        Ok(Err(text)) => return Err(format!("{text}{}", exit_text(&mut child).await)),
-        Err(_) => {
-            return Err(format!(
-                "{python} did not import dask and distributed within {START_LIMIT:?}"
-            ));
-        }
-    };
-    if let Some(refusal) = (shared.options.check_release)(&environment.versions) {
-        return Err(format!(
-            "the Python interpreter {} cannot open graphs: {refusal}",
-            environment.executable
-        ));
-    }
     tracing::info!(
         slot,
         pid = child.id(),
@@ -114,58 +76,6 @@ async fn run(shared: &Arc<Shared>, slot: usize) -> Result<(), String> {
     drop(lifeline);
     bury(shared, slot, end, &mut child).await;
     Ok(())
-}
-
-pub async fn greet(
-    reader: &mut MessageReader<OwnedReadHalf>,
-    write: &mut OwnedWriteHalf,
-    introduction: &Bytes,
-) -> Result<Environment, String> {
-    let lost = |error: io::Error| format!("the graph helper ended while it started: {error}");
-    write.write_all(introduction).await.map_err(lost)?;
-    let message = reader.next().await.map_err(lost)?;
-    let message = message.ok_or_else(|| "the graph helper ended while it started".to_owned())?;
-    match message.kind {
-        Kind::Hello => Environment::read(message)
-            .map_err(|error| format!("the graph helper's greeting is unreadable: {error}")),
-        _ => Err(start_refusal(&message)),
-    }
-}
-
-/// Why the interpreter cannot be a helper, with the remedy.
-fn start_refusal(message: &Message) -> String {
-    let said = message
-        .blobs
-        .first()
-        .map(|blob| serde_json::from_slice::<serde_json::Value>(blob));
-    let said = said.and_then(Result::ok).unwrap_or_default();
-    let text = |field: &str| {
-        said.get(field)
-            .and_then(|value| value.as_str())
-            .unwrap_or("unknown")
-            .to_owned()
-    };
-    format!(
-        "the Python interpreter {} cannot open graphs: {}. It needs the dask and distributed of the clients; \
-         choose another interpreter with --python or DASKJOB_PYTHON",
-        text("executable"),
-        text("error")
-    )
-}
-
-impl Environment {
-    fn read(message: Message) -> Result<Self, ReplyError> {
-        let hello = reply::value(message.blobs)?.detached();
-        let text = |field: &'static str| {
-            let text = hello.get(field).and_then(Value::as_str).map(str::to_owned);
-            text.ok_or(ReplyError::Missing(field, 0))
-        };
-        Ok(Self {
-            executable: text("executable")?,
-            distributed: text("distributed")?,
-            versions: hello.get("versions").cloned().unwrap_or_default(),
-        })
-    }
 }
 
 /// The helper takes requests from now on; first the files that every helper has.
@@ -197,17 +107,6 @@ fn ready(
         .send_replace(Some(Ok(Arc::new(environment))));
     shared.advance();
     head_changed
-}
-
-async fn write_out(mut write: OwnedWriteHalf, mut pieces: mpsc::UnboundedReceiver<Vec<Bytes>>) {
-    while let Some(message) = pieces.recv().await {
-        for piece in message {
-            // The reader notices that the helper is gone and says what becomes of its requests.
-            if write.write_all(&piece).await.is_err() {
-                return;
-            }
-        }
-    }
 }
 
 /// Reads a ready helper's answers.
@@ -346,29 +245,11 @@ async fn bury(shared: &Arc<Shared>, slot: usize, end: End, child: &mut Child) {
     }
 }
 
-/// `: exit code 3` or `: killed by signal 9 …`.
-pub async fn exit_text(child: &mut Child) -> String {
-    match tokio::time::timeout(EXIT_LIMIT, child.wait()).await {
-        Ok(Ok(status)) => describe(status),
-        Ok(Err(error)) => format!(" ({error})"),
-        Err(_) => " (it closed its channel but did not exit)".to_owned(),
-    }
-}
-
-fn describe(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!(" with exit code {code}"),
-        (None, Some(9)) => {
-            " killed by signal 9 (SIGKILL; the kernel sends it when memory runs out)".to_owned()
-        }
-        (None, Some(signal)) => format!(" killed by signal {signal}"),
-        (None, None) => String::new(),
-    }
-}
-
 /// No helper can be had now: unless another one works, nobody waits in vain.
 fn start_failed(shared: &Arc<Shared>, slot: usize, text: &str) {
-    tracing::error!(slot, error = text, "graph helper cannot start");
+    if !*shared.closed.borrow() {
+        tracing::error!(slot, error = text, "graph helper cannot start");
+    }
     let error = GraphError::runtime(text);
     let failed = {
         let mut state = shared.lock();

@@ -10,6 +10,7 @@ mod channel;
 mod error;
 mod functions;
 mod job;
+mod launch;
 mod link;
 mod pool;
 mod process;
@@ -21,7 +22,7 @@ mod tests;
 pub use bounds::default_memory_limit_bytes;
 pub use error::GraphError;
 pub use functions::Backdoor;
-pub use link::Environment;
+pub use launch::Environment;
 
 use bytes::Bytes;
 use channel::Kind;
@@ -45,8 +46,12 @@ pub struct HelperOptions {
     pub environment: Vec<(String, String)>,
     /// How many helpers there may be for graphs.
     pub count: usize,
+    /// How long a helper may take to import dask and distributed, and what is preloaded.
+    pub start_limit: Duration,
     /// How long one graph may take.
     pub time_limit: Duration,
+    /// How long a function or plugin may keep the functions' only thread while another request waits.
+    pub hold_limit: Duration,
     /// How much memory one helper may have; `None` is no limit.
     pub memory_limit_bytes: Option<u64>,
     /// Why helpers with these `versions` may not open graphs, if so.
@@ -63,7 +68,9 @@ impl Default for HelperOptions {
             python: PathBuf::from("python3"),
             environment: Vec::new(),
             count: 2,
+            start_limit: Duration::from_secs(120),
             time_limit: Duration::from_secs(600),
+            hold_limit: Duration::from_secs(30),
             memory_limit_bytes: default_memory_limit_bytes(),
             check_release: |_| None,
             local_directory: std::env::temp_dir()

@@ -1,4 +1,4 @@
-//! Starts one helper process.
+//! Starts one helper process, and says how one ended.
 //!
 //! The interpreter gets a short bootstrap by `-c`; the sources and options follow over the channel, which the child
 //! inherits as stdin and moves away at once. Its stdout is the read end of a pipe whose other end only we hold: the
@@ -10,9 +10,14 @@ use serde_json::json;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::process::Stdio;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
+
+/// How long a helper that closed its channel may take to exit.
+const EXIT_LIMIT: Duration = Duration::from_secs(2);
 
 const BOOTSTRAP: &str = include_str!("bootstrap.py");
 const GRAPH_HELPER: &str = include_str!("../../../../python/daskjob/graph_helper.py");
@@ -32,6 +37,14 @@ impl Mode {
         match self {
             Self::Graphs => "graphs",
             Self::Functions => "functions",
+        }
+    }
+
+    /// What such a process is there to do, in the words of an error.
+    pub fn purpose(self) -> &'static str {
+        match self {
+            Self::Graphs => "open graphs",
+            Self::Functions => "run functions and plugins of the scheduler",
         }
     }
 }
@@ -86,4 +99,24 @@ fn introduction(options: &HelperOptions, mode: Mode) -> Bytes {
     introduction.put_u32_le(u32::try_from(text.len()).expect("our own sources are small"));
     introduction.extend_from_slice(text.as_bytes());
     introduction.freeze()
+}
+
+/// `: exit code 3` or `: killed by signal 9 …`.
+pub async fn exit_text(child: &mut Child) -> String {
+    match tokio::time::timeout(EXIT_LIMIT, child.wait()).await {
+        Ok(Ok(status)) => describe(status),
+        Ok(Err(error)) => format!(" ({error})"),
+        Err(_) => " (it closed its channel but did not exit)".to_owned(),
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!(" with exit code {code}"),
+        (None, Some(9)) => {
+            " killed by signal 9 (SIGKILL; the kernel sends it when memory runs out)".to_owned()
+        }
+        (None, Some(signal)) => format!(" killed by signal {signal}"),
+        (None, None) => String::new(),
+    }
 }

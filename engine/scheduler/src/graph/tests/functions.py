@@ -7,6 +7,7 @@ import os
 import struct
 import sys
 import tempfile
+import time
 
 import cloudpickle
 from distributed.diagnostics.plugin import SchedulerPlugin, SchedulerUploadFile
@@ -72,6 +73,21 @@ async def background(dask_scheduler):
 
 def dies():
     os._exit(9)
+
+
+def hangs():
+    time.sleep(3600)
+
+
+def takes_long():
+    time.sleep(1.2)
+    return "done"
+
+
+async def waits_for_ever():
+    import asyncio
+
+    await asyncio.Event().wait()
 
 
 def heard(dask_scheduler):

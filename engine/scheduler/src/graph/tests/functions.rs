@@ -5,6 +5,7 @@ use crate::graph::Backdoor;
 use protocol::{Value, array, map};
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 /// Answers every question with the question itself, and the snapshot with one worker.
 struct Answers;
@@ -162,7 +163,7 @@ async fn a_coroutine_that_nobody_waits_for_runs_on() {
         if outcome(&helpers, finds).await == Value::from("left") {
             return;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("it never ran");
 }
@@ -185,7 +186,7 @@ async fn plugins_start_hear_of_workers_and_survive_a_crash_of_their_process() {
         true,
         map! {"client" => "nobody overrides it"},
     );
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(
         outcome(&helpers, heard).await,
         Value::from("['start', 'tcp://b:1']")
@@ -286,4 +287,69 @@ async fn preloaded_modules_are_set_up_with_the_scheduler_and_torn_down() {
     assert_eq!(outcome(&helpers, &finds).await, Value::from("left"));
     helpers.close_plugins().await;
     assert!(torn_down.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_that_hangs_holds_nobody_up_for_ever() {
+    let Some(python) = python() else { return };
+    let helpers = GraphHelpers::start(HelperOptions {
+        hold_limit: Duration::from_millis(600),
+        ..options(python.clone())
+    });
+    helpers.answer_questions(Arc::new(Answers));
+    let names = ["plugin", "heard", "hangs", "takes_long", "waits_for_ever"];
+    let [plugin, heard, hangs, takes_long, waits_for_ever] = &pickles(&python, &names)[..] else {
+        panic!("five")
+    };
+    helpers
+        .register_scheduler_plugin(plugin.clone(), &Value::Nil, false)
+        .await
+        .expect("starts");
+    let alone = outcome(&helpers, takes_long).await;
+    assert_eq!(alone, Value::from("done"), "nobody waited behind it");
+    let waiting = helpers.clone();
+    let pickle = waits_for_ever.clone();
+    tokio::spawn(async move { waiting.run_function(pickle, None, None, true).await });
+    assert_eq!(outcome(&helpers, heard).await, Value::from("['start']"));
+    let hung = helpers.run_function(hangs.clone(), None, None, true);
+    let behind = async {
+        helpers.hook("add_worker", true, map! {"worker" => "tcp://b:1"});
+        // The hook is on its way by itself.
+        while outcome(&helpers, heard).await != Value::from("['start', 'tcp://b:1']") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let (hung, ()) = tokio::join!(hung, behind);
+    let error = hung.expect_err("is stopped");
+    assert!(
+        error.text.contains("kept its thread for longer than 600ms"),
+        "{}",
+        error.text
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_never_ends_is_given_up() {
+    let Some(python) = python() else { return };
+    let directory = tempfile::tempdir().expect("a directory");
+    let hanging = "import time\ntime.sleep(3600)\n";
+    std::fs::write(directory.path().join("distributed.py"), hanging).expect("a file");
+    let [update] = &updates(&python, &["submit"])[..] else {
+        panic!("one")
+    };
+    let function = pickles(&python, &["raises"]).remove(0);
+    let path = directory.path().to_string_lossy().into_owned();
+    let helpers = GraphHelpers::start(HelperOptions {
+        start_limit: Duration::from_millis(800),
+        environment: vec![("PYTHONPATH".to_owned(), path)],
+        ..options(python)
+    });
+    let graph = text_of(helpers.materialize("client", update).await);
+    let function = helpers
+        .run_function(function, None, None, true)
+        .await
+        .expect_err("no process");
+    for text in [graph, function.text] {
+        assert!(text.contains("did not import"), "{text}");
+    }
 }
