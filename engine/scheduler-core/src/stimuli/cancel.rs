@@ -130,4 +130,19 @@ impl Scheduler {
         self.end();
         looked_at
     }
+
+    /// Tells a client once more of those of its tasks that are done. It is told of nothing new.
+    pub fn repeat_results(&mut self, client: &str, keys: &[Key], now: Time, fx: &mut Effects) {
+        let Some(client) = self.clients.find(client) else {
+            return;
+        };
+        self.begin_named(now, "repeat-results");
+        for task in keys.iter().filter_map(|key| self.tasks.find(key)) {
+            let done = matches!(self.tasks[task].phase(), Phase::Memory | Phase::Erred);
+            if done && self.tasks[task].who_wants.contains(client) {
+                self.report_state(client, task, fx);
+            }
+        }
+        self.end();
+    }
 }

@@ -89,6 +89,30 @@ fn a_retry_starts_at_the_root_of_the_failure() {
     assert_eq!(scene.heard(client), ["c in memory"]);
 }
 
+//   a, b      a is done, b runs, c is unknown
+#[test]
+fn a_client_that_may_have_forgotten_hears_again_of_what_is_done() {
+    let mut scene = Scene::new();
+    let next_name = |scene: &Scene| format!("Client-{}", scene.core.client_count() + 1);
+    let name = next_name(&scene);
+    let (worker, client) = (scene.worker(2), scene.client());
+    scene.submit(client, graph(&[("a", &[]), ("b", &[])]));
+    scene.finishes(worker, "a");
+    let name_of_other = next_name(&scene);
+    let other = scene.client();
+    scene.heard(client);
+    let asked = keys(&["a", "b", "c"]);
+    scene
+        .core
+        .repeat_results(&name, &asked, scene.now, &mut scene.fx);
+    assert_eq!(scene.heard(client), ["a in memory"]);
+    assert_eq!(scene.heard(other), [""; 0]);
+    scene
+        .core
+        .repeat_results(&name_of_other, &asked, scene.now, &mut scene.fx);
+    assert_eq!(scene.heard(other), [""; 0], "it asked for none of them");
+}
+
 //   a ─┐
 //   b ─┴─► c      both fail, both are retried
 #[test]
