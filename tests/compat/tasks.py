@@ -28,8 +28,9 @@ def fail(message="the reason"):
     raise ValueError(message)
 
 
-def fail_until(path, successes_after):
+def fail_until(path, successes_after, pause_s=0):
     """Fails until it has been called more than `successes_after` times; counts in a file."""
+    time.sleep(pause_s)
     with open(path, "a") as file:
         file.write("x")
     calls = os.path.getsize(path)

@@ -86,7 +86,7 @@ def test_retire_with_close(new_cluster):
 def test_adaptive_scales_up_and_down(new_cluster):
     """`Adaptive` itself, over a cluster object whose workers are ours to start."""
     from distributed.deploy import SpecCluster
-    from distributed.nanny import Nanny
+    from distributed import Worker
 
     cluster = new_cluster(workers={})
 
@@ -115,15 +115,15 @@ def test_adaptive_scales_up_and_down(new_cluster):
     async def work():
         async with SpecCluster(
             scheduler={"cls": Remote, "options": {"address": cluster.address}},
-            worker={"cls": Nanny, "options": {"nthreads": 1}},
+            worker={"cls": Worker, "options": {"nthreads": 1}},
             asynchronous=True,
         ) as spec:
             spec.adapt(minimum=0, maximum=3, interval="100ms", wait_count=2, target_duration="1s")
             from distributed import Client
 
             async with Client(spec.scheduler_address, asynchronous=True, set_as_default=False) as client:
-                futures = client.map(tasks.sleep_and_return, [0.1] * 60, range(60))
-                assert await client.gather(futures) == list(range(60))
+                futures = client.map(tasks.sleep_and_return, [0.1] * 30, range(30))
+                assert await client.gather(futures) == list(range(30))
                 seen = len((await client.scheduler.identity())["workers"])
                 assert 1 <= seen <= 3
                 del futures

@@ -25,7 +25,7 @@ def six_gib_free():
 @pytest.fixture
 def many(pairing):
     """A hundred thousand; fewer for stock, which needs minutes for it, unless COMPAT_FULL is set."""
-    return 100_000 if pairing.scheduler == "native" or os.environ.get("COMPAT_FULL") else 15_000
+    return 100_000 if pairing.scheduler == "native" or os.environ.get("COMPAT_FULL") else 5_000
 
 
 @pytest.mark.limit(240)

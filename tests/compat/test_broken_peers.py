@@ -19,20 +19,27 @@ from eventually import eventually
 MEMORY_ALLOWANCE = 150 * 2**20
 
 
+@pytest.fixture(scope="module")
+def before(module_cluster):
+    """A client that is there before everything, holds a result, and outlives all that is done to its scheduler."""
+    with module_cluster.client(set_as_default=False) as before:
+        before.held = before.submit(tasks.increment, 1)
+        assert before.held.result() == 2
+        yield before
+
+
 @pytest.fixture(autouse=True)
-def others_are_unharmed(cluster):
-    """Around every test: a client that was there before works, a new one too, and memory has not grown."""
-    with cluster.client(set_as_default=False) as before:
-        held = before.submit(tasks.increment, 1)
-        assert held.result() == 2
-        resident = cluster.scheduler.resident_bytes()
-        yield
-        assert cluster.scheduler.alive()
-        assert before.submit(tasks.increment, held).result(timeout=10) == 3
-        with cluster.client(set_as_default=False) as after:
-            assert after.submit(tasks.increment, 5, pure=False).result(timeout=10) == 6
-        assert cluster.scheduler.resident_bytes() - resident < MEMORY_ALLOWANCE
-        assert len(before.nthreads()) == 2
+def others_are_unharmed(module_cluster, before):
+    """Around every test: the client that was there before works, a new one too, and memory has not grown."""
+    starts, resident = module_cluster.starts, module_cluster.scheduler.resident_bytes()
+    yield
+    assert module_cluster.scheduler.alive()
+    assert module_cluster.starts == starts == 1
+    assert before.submit(tasks.increment, before.held, pure=False).result(timeout=10) == 3
+    with module_cluster.client(set_as_default=False) as after:
+        assert after.submit(tasks.increment, 5, pure=False).result(timeout=10) == 6
+    assert module_cluster.scheduler.resident_bytes() - resident < MEMORY_ALLOWANCE
+    assert len(before.nthreads()) == 2
 
 
 def closed(connection, timeout_s=10.0):

@@ -10,8 +10,11 @@ import pytest
 from distributed import Client
 
 import wire
+from cluster import NANNIED
 from differences import differs
 from eventually import eventually
+
+CLUSTER = {"workers": NANNIED}
 
 
 def test_client_connects_and_names_its_scheduler(cluster):

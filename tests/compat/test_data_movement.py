@@ -9,75 +9,67 @@ import tasks
 from eventually import eventually
 
 THREE = {name: ["--nthreads", "1", "--no-nanny", "--memory-limit", "6GiB"] for name in ("one", "two", "three")}
-
-
-@pytest.fixture
-def three(new_cluster):
-    return new_cluster(workers=THREE, env={"DASK_DISTRIBUTED__SCHEDULER__ACTIVE_MEMORY_MANAGER__START": "False"})
+CLUSTER = {"workers": THREE, "env": {"DASK_DISTRIBUTED__SCHEDULER__ACTIVE_MEMORY_MANAGER__START": "False"}}
 
 
 def holders(client, future):
     return set(client.who_has([future])[future.key])
 
 
-def test_replicate_to_all_and_to_some(three):
-    with three.client() as client:
-        future = client.submit(list, range(10), key="copied")
-        wait(future)
-        client.replicate([future])
-        assert len(holders(client, future)) == 3
-        client.replicate([future], n=1)
-        eventually(lambda: len(holders(client, future)) == 1)
-        client.replicate([future], n=2)
-        assert len(holders(client, future)) == 2
-        addresses = three.addresses(client)
-        client.replicate([future], workers=[addresses["three"]], n=1)
-        assert addresses["three"] in holders(client, future)
-        assert future.result() == list(range(10))
+def test_replicate_to_all_and_to_some(cluster, client):
+    future = client.submit(list, range(10), key="copied")
+    wait(future)
+    client.replicate([future])
+    assert len(holders(client, future)) == 3
+    client.replicate([future], n=1)
+    eventually(lambda: len(holders(client, future)) == 1)
+    client.replicate([future], n=2)
+    assert len(holders(client, future)) == 2
+    addresses = cluster.addresses(client)
+    client.replicate([future], workers=[addresses["three"]], n=1)
+    assert addresses["three"] in holders(client, future)
+    assert future.result() == list(range(10))
 
 
-def test_replicate_of_unfinished_futures(three):
-    with three.client() as client:
-        future = client.submit(tasks.sleep_and_return, 0.2, "slow", pure=False)
-        client.replicate(future)
-        assert len(holders(client, future)) == 3
+def test_replicate_of_unfinished_futures(cluster, client):
+    future = client.submit(tasks.sleep_and_return, 0.2, "slow", pure=False)
+    client.replicate(future)
+    assert len(holders(client, future)) == 3
 
 
-def test_retired_worker_hands_over_its_data(three):
-    with three.client() as client:
-        addresses = three.addresses(client)
-        futures = client.map(lambda i: f"value {i}", range(30), workers=["one"])
-        wait(futures)
-        scattered = client.scatter({"only-copy": [1, 2]}, workers=["one"])["only-copy"]
-        retired = client.retire_workers(workers=[addresses["one"]], close_workers=True)
-        assert set(retired) == {addresses["one"]}
-        assert retired[addresses["one"]]["name"] == "one"
-        assert set(three.addresses(client)) == {"two", "three"}
-        assert client.gather(futures) == [f"value {i}" for i in range(30)]
-        assert scattered.result() == [1, 2]
-        eventually(lambda: not three.workers["one"].alive())
+def test_retired_worker_hands_over_its_data(cluster, client):
+    addresses = cluster.addresses(client)
+    futures = client.map(lambda i: f"value {i}", range(30), workers=["one"])
+    wait(futures)
+    scattered = client.scatter({"only-copy": [1, 2]}, workers=["one"])["only-copy"]
+    retired = client.retire_workers(workers=[addresses["one"]], close_workers=True)
+    assert set(retired) == {addresses["one"]}
+    assert retired[addresses["one"]]["name"] == "one"
+    assert set(cluster.addresses(client)) == {"two", "three"}
+    assert client.gather(futures) == [f"value {i}" for i in range(30)]
+    assert scattered.result() == [1, 2]
+    eventually(lambda: not cluster.workers["one"].alive())
 
 
-def test_retire_by_name(three):
-    with three.client() as client:
-        retired = client.retire_workers(names=["two"])
-        assert [info["name"] for info in retired.values()] == ["two"]
-        assert set(three.addresses(client)) == {"one", "three"}
+def test_retire_by_name(cluster, client):
+    retired = client.retire_workers(names=["two"])
+    assert [info["name"] for info in retired.values()] == ["two"]
+    assert set(cluster.addresses(client)) == {"one", "three"}
+    cluster.stop_worker("two")
 
 
-def test_retire_while_tasks_run(three):
-    with three.client() as client:
-        addresses = three.addresses(client)
-        futures = client.map(tasks.sleep_and_return, [0.2] * 12, range(12))
-        client.retire_workers(workers=[addresses["one"], addresses["two"]], close_workers=True)
-        assert client.gather(futures) == list(range(12))
-        assert set(three.addresses(client)) == {"three"}
+def test_retire_while_tasks_run(cluster, client):
+    addresses = cluster.addresses(client)
+    futures = client.map(tasks.sleep_and_return, [0.2] * 12, range(12))
+    client.retire_workers(workers=[addresses["one"], addresses["two"]], close_workers=True)
+    assert client.gather(futures) == list(range(12))
+    assert set(cluster.addresses(client)) == {"three"}
+    eventually(lambda: not cluster.workers["one"].alive() and not cluster.workers["two"].alive())
 
 
-def test_retire_of_nobody(three):
-    with three.client() as client:
-        assert client.retire_workers(workers=["tcp://127.0.0.1:1"]) == {}
-        assert len(client.nthreads()) == 3
+def test_retire_of_nobody(cluster, client):
+    assert client.retire_workers(workers=["tcp://127.0.0.1:1"]) == {}
+    assert len(client.nthreads()) == 3
 
 
 @pytest.mark.limit(60)

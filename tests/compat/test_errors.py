@@ -9,7 +9,11 @@ import pytest
 from distributed import CancelledError, wait
 
 import tasks
+from cluster import NANNIED
 from eventually import eventually
+
+# A worker that its task ends is replaced; that it is not tried four times saves time.
+CLUSTER = {"workers": NANNIED, "env": {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}}
 
 
 def function_names(error):

@@ -88,6 +88,13 @@ def test_scatter_broadcast_reaches_every_worker(cluster, client, direct):
     assert future.result() == list(range(100))
 
 
+def test_scatter_broadcast_to_a_number_of_workers(client):
+    one, all_of_them = (client.scatter({f"to-{n}": n}, broadcast=n, direct=False)[f"to-{n}"] for n in (1, 2))
+    assert len(client.who_has([one])["to-1"]) == 1
+    assert len(client.who_has([all_of_them])["to-2"]) == 2
+    assert client.gather([one, all_of_them]) == [1, 2]
+
+
 def test_scattered_data_feed_tasks(client):
     data = client.scatter(list(range(1000)))
     futures = client.map(lambda i, xs: xs[i], range(10), xs=data)

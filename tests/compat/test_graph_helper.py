@@ -2,62 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import pytest
 
 import tasks
 from differences import differs
-
-
-class RefusesToLoad:
-    """Can be pickled, cannot be unpickled."""
-
-    def __reduce__(self):
-        return refuse, ("will not load",)
-
-    def __dask_tokenize__(self):
-        return "refuses to load"
-
-
-def refuse(message):
-    raise RuntimeError(message)
-
-
-class EndsWhoLoadsIt:
-    """Unpickling it ends the process, unless that is the one that pickled it."""
-
-    def __reduce__(self):
-        return end_elsewhere, (os.getpid(),)
-
-    def __dask_tokenize__(self):
-        return "ends who loads it"
-
-
-def end_elsewhere(home):
-    if os.getpid() != home:
-        os._exit(7)
-
-
-class HangsWhoLoadsIt:
-    """Unpickling it takes long elsewhere."""
-
-    def __reduce__(self):
-        return sleep_elsewhere, (os.getpid(),)
-
-    def __dask_tokenize__(self):
-        return "hangs who loads it"
-
-
-def sleep_elsewhere(home):
-    if os.getpid() != home:
-        time.sleep(20)
+from hostile import Hostile, end_process, refuse, take
 
 
 def test_unreadable_graph_is_an_error_of_its_futures(client):
     before = client.submit(tasks.increment, 1)
-    future = client.submit(tasks.increment, RefusesToLoad())
+    future = client.submit(tasks.increment, Hostile(refuse))
     with pytest.raises(Exception, match="will not load|deserialization of the task graph"):
         future.result(timeout=20)
     assert before.result() == 2
@@ -65,7 +21,7 @@ def test_unreadable_graph_is_an_error_of_its_futures(client):
 
 
 def test_unreadable_graph_with_many_futures(client):
-    futures = client.map(tasks.add, range(10), y=RefusesToLoad())
+    futures = client.map(tasks.add, range(10), y=Hostile(refuse))
     for future in futures:
         assert future.exception(timeout=20) is not None
 
@@ -74,7 +30,7 @@ def test_what_follows_an_unreadable_graph_is_not_lost(client):
     futures = []
     for i in range(20):
         if i % 5 == 0:
-            client.submit(tasks.add, i, RefusesToLoad())
+            client.submit(tasks.add, i, Hostile(refuse))
         futures.append(client.submit(tasks.increment, i, pure=False))
     assert client.gather(futures) == list(range(1, 21))
 
@@ -82,7 +38,7 @@ def test_what_follows_an_unreadable_graph_is_not_lost(client):
 @differs("stock", why="it opens graphs in its own process, which this would end", runs=False)
 def test_graph_that_ends_its_helper_costs_only_itself(client):
     good = client.map(tasks.increment, range(20))
-    bad = client.submit(tasks.increment, EndsWhoLoadsIt())
+    bad = client.submit(tasks.increment, Hostile(end_process))
     after = client.map(tasks.add, range(20), y=100)
     error = bad.exception(timeout=25)
     assert error is not None
@@ -98,7 +54,7 @@ def test_graphs_of_other_clients_survive_a_helper(cluster, client):
         for i in range(10):
             futures.append(other.submit(tasks.increment, i, pure=False))
             if i % 3 == 0:
-                client.submit(tasks.add, i, EndsWhoLoadsIt())
+                client.submit(tasks.add, i, Hostile(end_process))
         assert other.gather(futures) == list(range(1, 11))
 
 
@@ -106,7 +62,7 @@ def test_graphs_of_other_clients_survive_a_helper(cluster, client):
 @differs("stock", why="it opens graphs on its event loop; nobody is served meanwhile", runs=False)
 def test_slow_graph_of_one_client_does_not_hold_up_another(cluster, client):
     with cluster.client(set_as_default=False) as other:
-        slow = client.submit(tasks.add, 1, HangsWhoLoadsIt())
+        slow = client.submit(tasks.add, 1, Hostile(take, 20))
         time.sleep(0.3)
         start = time.monotonic()
         assert other.submit(tasks.increment, 1, pure=False).result(timeout=18) == 2

@@ -102,7 +102,7 @@ def test_retire_over_the_api(cluster, client):
     assert reply.status == 200
     assert set(reply.json()) == {address}
     eventually(lambda: set(cluster.addresses(client)) == {"bob"})
-    cluster.suspect = "a worker was retired"
+    cluster.stop_worker("alice")
 
 
 def test_bad_requests_to_the_api(cluster):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 import pytest
 from distributed import wait
@@ -64,6 +65,35 @@ def test_call_stack(cluster, client, gate):
     everything = client.call_stack()
     assert any("stacked" in keys for keys in everything.values())
     open(gate, "w").close()
+
+
+def test_call_stack_of_a_waiting_task_is_that_of_what_it_waits_for(client, gate):
+    running = client.submit(tasks.wait_for_file, gate, key="waited-for")
+    waiting = client.submit(tasks.increment, running, key="waits")
+
+    def stacks():
+        with contextlib.suppress(KeyError):
+            return [stack for stack in client.call_stack([waiting]).values() if "waited-for" in stack]
+
+    (stack,) = eventually(stacks)
+    assert any("wait_for_file" in line for line in stack["waited-for"])
+    assert "waits" not in stack
+
+
+def test_failed_task_is_run_again_at_home(client):
+    """By the specification of the task that is to blame, which the scheduler gives out."""
+    cause = client.submit(tasks.fail, "at home too")
+    dependent = client.submit(tasks.increment, cause)
+    wait(dependent)
+    with pytest.raises(ValueError, match="at home too"):
+        client.recreate_error_locally(dependent)
+
+
+def test_finished_task_is_run_again_at_home(client):
+    inputs = client.map(tasks.increment, range(3))
+    future = client.submit(lambda xs: (os.getpid(), sum(xs)), inputs)
+    assert future.result()[0] != os.getpid()
+    assert client.recreate_task_locally(future) == (os.getpid(), 6)
 
 
 def test_task_status(client, gate):

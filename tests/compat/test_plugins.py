@@ -8,7 +8,10 @@ import pytest
 from distributed import NannyPlugin, SchedulerPlugin, WorkerPlugin, wait
 
 import tasks
+from cluster import NANNIED
 from eventually import eventually
+
+CLUSTER = {"workers": NANNIED}
 
 
 class Marks(WorkerPlugin):
@@ -123,6 +126,25 @@ def test_nanny_plugin(client):
     assert nanny_marks() == {"nanny set"}
     client.unregister_worker_plugin("nanny-sets", nanny=True)
     assert nanny_marks() == {"nanny torn down"}
+
+
+@pytest.mark.limit(60)
+def test_nanny_plugin_reaches_nannies_that_come_later(cluster, client):
+    class SetsLater(NannyPlugin):
+        def setup(self, nanny):
+            nanny.later_mark = "also later"
+
+    client.register_plugin(SetsLater(), name="nanny-sets-later")
+    cluster.start_worker("late", "--nthreads", "1", "--nworkers", "1")
+    try:
+        client.wait_for_workers(3)
+        late = cluster.addresses(client)["late"]
+        marks = client.run(lambda dask_worker: dask_worker.later_mark, nanny=True, workers=[late])
+        assert list(marks.values()) == ["also later"]
+    finally:
+        client.unregister_worker_plugin("nanny-sets-later", nanny=True)
+        cluster.stop_worker("late")
+        eventually(lambda: len(client.nthreads()) == 2)
 
 
 @pytest.mark.limit(60)

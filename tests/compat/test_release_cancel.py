@@ -114,9 +114,14 @@ def test_cancelled_key_can_be_submitted_again(client, gate):
     assert second.result(timeout=30) == 2
 
 
+# A client that hears of the new result before it has the answer to its `retry` forgets the result and waits for ever,
+# with every scheduler. So what is retried takes a moment.
+PAUSE_S = 0.3
+
+
 def test_retry_after_the_cause_is_gone(client, tmp_path):
     path = str(tmp_path / "calls")
-    future = client.submit(tasks.fail_until, path, 1)
+    future = client.submit(tasks.fail_until, path, 1, pause_s=PAUSE_S)
     with pytest.raises(RuntimeError, match="call 1"):
         future.result()
     future.retry()
@@ -125,7 +130,7 @@ def test_retry_after_the_cause_is_gone(client, tmp_path):
 
 def test_retry_of_a_dependent_retries_the_cause(client, tmp_path):
     path = str(tmp_path / "calls")
-    cause = client.submit(tasks.fail_until, path, 1)
+    cause = client.submit(tasks.fail_until, path, 1, pause_s=PAUSE_S)
     dependent = client.submit(tasks.increment, cause)
     with pytest.raises(RuntimeError, match="call 1"):
         dependent.result()

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import pathlib
+import threading
 
 import pytest
 from distributed import CancelledError, wait
 
 import tasks
+from cluster import NANNIED
 from eventually import eventually
+
+CLUSTER = {"workers": NANNIED}
 
 
 @pytest.mark.limit(60)
@@ -30,7 +35,11 @@ def test_restart_forgets_everything_and_renews_the_workers(cluster, client):
 def test_restart_while_tasks_run(cluster, client, gate):
     futures = client.map(tasks.wait_for_file, [gate] * 10, range(10))
     eventually(lambda: sum(len(keys) for keys in client.processing().values()) >= 4)
+    # A process that is told to end waits for its threads.
+    opening = threading.Timer(1, pathlib.Path(gate).touch)
+    opening.start()
     client.restart(timeout=40)
+    opening.join()
     assert all(future.status == "cancelled" for future in futures)
     assert client.gather(client.map(tasks.increment, range(4))) == [1, 2, 3, 4]
 
@@ -57,6 +66,16 @@ def test_restart_of_chosen_workers(cluster, client):
     eventually(lambda: set(cluster.addresses(client)) == {"alice", "bob"}, timeout_s=20)
     assert cluster.worker_pid("bob") == before["bob"]
     assert cluster.worker_pid("alice") != before["alice"]
+
+
+@pytest.mark.limit(60)
+def test_restart_that_does_not_wait(cluster, client):
+    before = set(cluster.addresses(client).values())
+    client.restart(wait_for_workers=False)
+    # Addresses of the old ones are gone at once, those of the new ones come in time.
+    assert before.isdisjoint(client.nthreads())
+    eventually(lambda: set(cluster.addresses(client)) == {"alice", "bob"}, timeout_s=20)
+    assert client.submit(tasks.increment, 1).result() == 2
 
 
 @pytest.mark.limit(60)

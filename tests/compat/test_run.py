@@ -7,8 +7,10 @@ import time
 
 import pytest
 
+from cluster import NANNIED
+
 # A worker that is not there is tried for this long.
-CLUSTER = {"env": {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "2s"}}
+CLUSTER = {"workers": NANNIED, "env": {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "1s"}}
 
 
 def test_run_on_every_worker(cluster, client):

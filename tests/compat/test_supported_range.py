@@ -14,7 +14,10 @@ import pytest
 from distributed import as_completed, get_client, wait
 
 import tasks
+from cluster import NANNIED
 from eventually import eventually
+
+CLUSTER = {"workers": NANNIED}
 
 
 def test_release_under_test(cluster, client):
@@ -120,4 +123,4 @@ def test_retire(cluster, client):
     wait(futures)
     client.retire_workers(names=["bob"])
     assert client.gather(futures) == list(range(1, 11))
-    cluster.suspect = "a worker was retired"
+    cluster.stop_worker("bob")

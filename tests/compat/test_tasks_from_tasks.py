@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from distributed import (
+    Reschedule,
     as_completed,
     fire_and_forget,
     get_client,
@@ -169,3 +171,16 @@ def test_compute_inside_a_task(client):
             return dask.delayed(sum)([dask.delayed(tasks.increment)(i) for i in range(5)]).compute()
 
     assert client.submit(parent).result() == 15
+
+
+def test_task_that_asks_to_be_scheduled_again_runs_again(client, tmp_path):
+    path = tmp_path / "calls"
+
+    def twice(path):
+        with open(path, "a") as file:
+            file.write("x")
+        if os.path.getsize(path) < 2:
+            raise Reschedule()
+        return os.path.getsize(path)
+
+    assert client.submit(twice, str(path)).result(timeout=10) == 2

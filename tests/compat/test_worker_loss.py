@@ -9,7 +9,11 @@ import pytest
 from distributed import CancelledError, KilledWorker, wait
 
 import tasks
+from cluster import NANNIED
 from eventually import eventually
+
+# Workers look for those that are gone for this long.
+CLUSTER = {"workers": NANNIED, "env": {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "3s"}}
 
 TWO_PLAIN = {name: ["--nthreads", "1", "--no-nanny", "--memory-limit", "0"] for name in ("one", "two")}
 
@@ -108,16 +112,20 @@ def test_work_waits_for_a_worker(new_cluster):
         chain = client.submit(tasks.increment, future)
         with pytest.raises(TimeoutError):
             future.result(timeout=0.3)
+        with pytest.raises(TimeoutError):
+            client.scatter([1], timeout=0.3)
         cluster.start_worker("late", "--nthreads", "1", "--no-nanny")
         assert chain.result(timeout=30) == 3
 
 
 @pytest.mark.limit(60)
-def test_new_workers_share_the_work(new_cluster):
+def test_new_workers_share_the_work(new_cluster, gate):
     cluster = new_cluster(workers={"one": TWO_PLAIN["one"]})
     with cluster.client() as client:
-        futures = client.map(lambda i: tasks.sleep_and_return(0.05) or tasks.here(), range(100), key="shared-work")
+        futures = client.map(lambda i, path: tasks.wait_for_file(path) or tasks.here(), range(40), path=gate)
         cluster.start_worker("two", *TWO_PLAIN["two"])
+        client.wait_for_workers(2)
+        open(gate, "w").close()
         assert len(set(client.gather(futures))) == 2
 
 

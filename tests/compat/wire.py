@@ -1,4 +1,7 @@
-"""The wire format by hand, for tests that break it. Needs no part of distributed."""
+"""The wire format by hand, for tests that break it and for questions that need no client.
+
+Needs no part of distributed.
+"""
 
 from __future__ import annotations
 

@@ -89,6 +89,10 @@ class Opaque:
     def __init__(self, content):
         self.content = content
 
+    def __repr__(self):
+        """The same in every process: tests are named by it."""
+        return f"Opaque({self.content!r})"
+
     def __eq__(self, other):
         return type(other) is Opaque and same(self.content, other.content)
 

@@ -43,11 +43,8 @@ impl Scheduler {
             }
             FromClient::CancelKeys(cancel) => self.cancel(client, &cancel, now, fx),
             FromClient::UpdateData(data) => {
-                let whose = data
-                    .client
-                    .as_ref()
-                    .map(|name| self.whose(client, Some(name)));
-                self.update_data(&data.who_has, &data.nbytes, whose, now, fx);
+                let whose = self.whose(client, data.client.as_ref());
+                self.update_data(&data.who_has, &data.nbytes, Some(whose), now, fx);
             }
             FromClient::ReportKey(report) => {
                 self.begin_named(now, "report-key");
