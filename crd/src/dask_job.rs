@@ -6,7 +6,7 @@
 )]
 
 use crate::role::{RoleSpec, any_objects};
-use crate::{EnvVar, Quantity, Template, WorkerGroupSpec, WorkersSpec};
+use crate::{EnvVar, Quantity, Template, WorkerGroupSpec, WorkersSpec, rules};
 use contract::status::JobStatus;
 use kube::CustomResource;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -70,7 +70,7 @@ use std::collections::BTreeMap;
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
     {"rule": "!has(self.idleTimeoutSeconds) || !has(self.job)",
-     "message": "idleTimeoutSeconds is for interactive clusters: a job ends by itself",
+     "message": "idleTimeoutSeconds is for interactive clusters, a job ends by itself: remove it, or use activeDeadlineSeconds",
      "fieldPath": ".idleTimeoutSeconds"},
 ]))]
 pub struct DaskJobSpec {
@@ -80,7 +80,7 @@ pub struct DaskJobSpec {
     pub engine: Engine,
     /// Container image of every role. Default: the operator's worker image. Ignored by `daskjob run`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(length(min = 1, max = 1024), extend("x-kubernetes-validations" = rules::of_image()))]
     pub image: Option<String>,
     /// Reserved for each container of every role: resource name to amount (`cpu: 500m`, `memory: 2Gi`). A role that
     /// sets requests or limits replaces both.
@@ -168,7 +168,11 @@ pub struct JobSpec {
     #[serde(flatten)]
     pub role: RoleSpec,
     /// Program and first arguments, one item each: `[python, main.py]`. Its exit code decides the job.
-    #[schemars(length(min = 1, max = 64), inner(length(max = 65_536)))]
+    #[schemars(
+        length(min = 1, max = 64),
+        inner(length(max = 65_536)),
+        extend("x-kubernetes-validations" = rules::of_command())
+    )]
     pub command: Vec<String>,
     /// Further arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -177,12 +181,10 @@ pub struct JobSpec {
     /// Files for the program's working directory: relative path to text, together under 900 KiB. They are on the
     /// PYTHONPATH of every role.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "file_texts", extend("maxProperties" = 16, "x-kubernetes-validations" = [
-        {"rule": "self.all(path, path != '' && !path.startsWith('/') && !path.contains('..'))",
-         "message": "a path is relative and does not leave the working directory"},
-        {"rule": "self.map(path, size(path) + size(self[path])).sum() < 921600",
-         "message": "files are 900 KiB or more together"}
-    ]))]
+    #[schemars(
+        schema_with = "file_texts",
+        extend("maxProperties" = 16, "x-kubernetes-validations" = rules::of_files())
+    )]
     pub files: BTreeMap<String, String>,
 }
 

@@ -2,13 +2,13 @@
 //! at any time; everything else only while the job is suspended.
 //!
 //! Written out field by field, because an API server estimates what a rule may cost: comparing optional values or whole
-//! objects counts as boundless. Pod templates and `valueFrom` cannot be compared in CEL at all; an edit of them takes
-//! effect with the next attempt only.
+//! objects with many texts counts as boundless. Free-form objects (templates, `valueFrom`, peers) cannot be looked into,
+//! but two of them can be compared.
 
 use serde_json::{Value, json};
 
 /// What every role has that may not be edited.
-const OF_ROLE: [&str; 4] = ["image", "requests", "limits", "env"];
+const OF_ROLE: [&str; 5] = ["image", "requests", "limits", "env", "template"];
 
 /// What a group of workers has beside it.
 const OF_WORKERS: [&str; 2] = ["threads", "daskResources"];
@@ -32,6 +32,11 @@ pub(crate) fn rules_of_spec() -> Vec<Value> {
     for field in OF_ROLE.iter().chain(&OF_WORKERS) {
         rules.push(frozen("workers", &same_inside("workers", field)));
     }
+    rules.push(count_of_adaptive());
+    rules.push(frozen(
+        "networkPolicy",
+        &same("self", "oldSelf", "networkPolicy"),
+    ));
     rules.push(frozen("workerGroups", "has(self.workerGroups) == has(oldSelf.workerGroups) && (!has(self.workerGroups) || self.workerGroups.size() == oldSelf.workerGroups.size())"));
     for field in OF_ROLE.iter().chain(&OF_WORKERS) {
         let same = same("g", "o", field);
@@ -48,6 +53,21 @@ fn frozen(field: &str, rule: &str) -> Value {
         "rule": format!("oldSelf.suspend || ({rule})"),
         "message": format!("{field} may be edited only while the job is suspended; counts, minimum, maximum, suspend, deadlines and TTL may be at any time"),
         "fieldPath": format!(".{field}"),
+    })
+}
+
+/// `kubectl scale` on workers that adapt to their load would do nothing, so it is refused. Further groups cannot be
+/// scaled that way.
+fn count_of_adaptive() -> Value {
+    let adaptive = |side: &str| format!("has({side}.workers) && has({side}.workers.maximum)");
+    let unchanged = same("self.workers", "oldSelf.workers", "numberOfWorkers");
+    json!({
+        "rule": format!(
+            "oldSelf.suspend || !({} && {}) || ({unchanged})",
+            adaptive("self"), adaptive("oldSelf"),
+        ),
+        "message": "numberOfWorkers is only where workers with a maximum began: edit minimum and maximum, or remove maximum",
+        "fieldPath": ".workers.numberOfWorkers",
     })
 }
 

@@ -3,6 +3,7 @@
 
 use crate::DaskJob;
 use crate::edits::rules_of_spec;
+use crate::rules;
 use kube::CustomResourceExt;
 use serde_json::Value;
 
@@ -22,13 +23,35 @@ pub fn schema_of_dask_job() -> Value {
 fn definition_of_dask_job() -> Value {
     let mut definition = serde_json::to_value(DaskJob::crd()).expect("a definition is JSON");
     tidy(&mut definition);
-    let rules = &mut definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-        ["x-kubernetes-validations"];
-    rules
-        .as_array_mut()
-        .expect("the spec has rules of its own")
-        .extend(rules_of_spec());
+    let schema = &mut definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    add_rules(schema, [rules::of_whole()]);
+    let spec = &mut schema["properties"]["spec"];
+    for role in ROLES {
+        let role = spec.pointer_mut(role).expect("a spec has this role");
+        add_rules(role, [rules::of_role()]);
+    }
+    add_rules(spec, rules_of_spec());
     definition
+}
+
+/// Everything that has requests and limits, below the schema of a spec.
+const ROLES: [&str; 5] = [
+    "",
+    "/properties/job",
+    "/properties/scheduler",
+    "/properties/workers",
+    "/properties/workerGroups/items",
+];
+
+/// Adds rules to those an object has. A flattened struct cannot bring rules of its own: they would take the place of
+/// its surroundings'.
+fn add_rules(schema: &mut Value, rules: impl IntoIterator<Item = Value>) {
+    let known = &mut schema["x-kubernetes-validations"];
+    if known.is_null() {
+        *known = Value::Array(vec![]);
+    }
+    let known = known.as_array_mut().expect("rules are a list");
+    known.extend(rules);
 }
 
 /// Removes what the types say and an API server does not want.

@@ -7,6 +7,7 @@ mod edits;
 pub mod generate;
 mod quantity;
 mod role;
+mod rules;
 mod workers;
 
 pub use contract::status::JobStatus as DaskJobStatus;

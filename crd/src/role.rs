@@ -1,6 +1,6 @@
 //! What every role of a job (scheduler, workers, runner) may say about its containers.
 
-use crate::Quantity;
+use crate::{Quantity, rules};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 pub struct RoleSpec {
     /// Container image. Default: `spec.image`. Ignored by `daskjob run`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(length(min = 1, max = 1024), extend("x-kubernetes-validations" = rules::of_image()))]
     pub image: Option<String>,
     /// Reserved for the container: resource name to amount (`cpu: 500m`, `memory: 2Gi`). A role that sets
     /// requests or limits replaces both of `spec`; a request that is unset takes the limit.
@@ -36,10 +36,13 @@ pub struct RoleSpec {
 /// One environment variable.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(inline)]
+#[schemars(inline, extend("x-kubernetes-validations" = rules::of_variable()))]
 pub struct EnvVar {
     /// Name of the variable.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(
+        length(min = 1, max = 253),
+        extend("x-kubernetes-validations" = rules::of_variable_name())
+    )]
     pub name: String,
     /// Text; `$(OTHER)` is replaced by a variable that is defined before, `$$` stands for `$`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

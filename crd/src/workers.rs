@@ -1,6 +1,6 @@
 //! Groups of workers: `spec.workers` is the group `default`, `spec.workerGroups` are further ones.
 
-use crate::RoleSpec;
+use crate::{RoleSpec, rules};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -13,15 +13,20 @@ pub const DEFAULT_GROUP: &str = "default";
 #[serde(rename_all = "camelCase")]
 #[schemars(inline, extend("x-kubernetes-validations" = [
     {"rule": "!(has(self.number_of_workers) && has(self.numberOfWorkers))",
-     "message": "number_of_workers and numberOfWorkers are the same setting: write one of them"},
+     "message": "number_of_workers and numberOfWorkers are the same setting: write one of them",
+     "fieldPath": ".number_of_workers"},
     {"rule": "!has(self.minimum) || has(self.maximum)",
-     "message": "minimum needs a maximum"},
+     "message": "minimum needs a maximum: add maximum, or write numberOfWorkers for a fixed count",
+     "fieldPath": ".minimum"},
     {"rule": "!has(self.minimum) || !has(self.maximum) || self.minimum <= self.maximum",
-     "message": "minimum is larger than maximum"},
+     "message": "minimum is larger than maximum: lower minimum or raise maximum",
+     "fieldPath": ".minimum"},
     {"rule": "!has(self.maximum) || !has(self.numberOfWorkers) || (self.numberOfWorkers <= self.maximum && (!has(self.minimum) || self.numberOfWorkers >= self.minimum))",
-     "message": "numberOfWorkers is outside minimum and maximum"},
+     "message": "numberOfWorkers is outside minimum and maximum: write a count between the two",
+     "fieldPath": ".numberOfWorkers"},
     {"rule": "!has(self.maximum) || !has(self.number_of_workers) || (self.number_of_workers <= self.maximum && (!has(self.minimum) || self.number_of_workers >= self.minimum))",
-     "message": "number_of_workers is outside minimum and maximum"},
+     "message": "number_of_workers is outside minimum and maximum: write a count between the two",
+     "fieldPath": ".number_of_workers"},
 ]))]
 pub struct WorkersSpec {
     #[serde(flatten)]
@@ -46,7 +51,7 @@ pub struct WorkersSpec {
     /// Dask's abstract resources of each worker: name to amount, for tasks annotated with `resources`.
     /// A limit on nvidia.com/gpu advertises GPU unless it is set here.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 16))]
+    #[schemars(extend("maxProperties" = 16, "x-kubernetes-validations" = rules::of_dask_resources()))]
     pub dask_resources: BTreeMap<String, f64>,
     /// Fewest workers when the group adapts to its load. Needs `maximum`; default 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,10 +71,7 @@ pub struct WorkerGroupSpec {
     /// Name of the group: lower-case letters, digits and `-`, beginning with a letter; not `default`.
     #[schemars(
         length(min = 1, max = 32),
-        extend(
-            "pattern" = "^[a-z]([-a-z0-9]*[a-z0-9])?$",
-            "x-kubernetes-validations" = [{"rule": "self != 'default'", "message": "the group default is spec.workers"}]
-        )
+        extend("x-kubernetes-validations" = rules::of_group_name())
     )]
     pub name: String,
     #[serde(flatten)]

@@ -1,0 +1,76 @@
+//! kubectl, as a user has it.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+use crate::Cluster;
+use crate::described::root;
+
+/// What a program said.
+#[derive(Debug)]
+pub struct Answer {
+    pub success: bool,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Answer {
+    /// What it printed; panics where it failed.
+    #[track_caller]
+    pub fn expect_success(self) -> String {
+        assert!(self.success, "it failed: {self:#?}");
+        self.stdout
+    }
+}
+
+impl Cluster {
+    /// Runs kubectl as the administrator at the root of the repository, with this on its standard input.
+    pub fn kubectl(&self, arguments: &[&str], input: &str) -> Answer {
+        let mut child = Command::new(self.program("kubectl"))
+            .args(arguments)
+            .current_dir(root())
+            .env("KUBECONFIG", self.kubeconfig())
+            .env(
+                "KUBECACHEDIR",
+                self.kubeconfig().with_file_name("kubectl-cache"),
+            )
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("kubectl can be started");
+        let mut stdin = child.stdin.take().expect("it was asked for");
+        // It may end without reading; its answer says why.
+        let _ = stdin.write_all(input.as_bytes());
+        drop(stdin);
+        let output = child.wait_with_output().expect("kubectl ends");
+        Answer {
+            success: output.status.success(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Installs our custom resource definitions as a user does, once in a test process.
+    pub fn install_definitions(&self) {
+        static INSTALLED: Mutex<bool> = Mutex::new(false);
+        let mut installed = INSTALLED
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        if *installed {
+            return;
+        }
+        self.kubectl(&["apply", "-f", "manifests/crds"], "")
+            .expect_success();
+        let wait = [
+            "wait",
+            "--for=condition=Established",
+            "--timeout=30s",
+            "-f",
+            "manifests/crds",
+        ];
+        self.kubectl(&wait, "").expect_success();
+        *installed = true;
+    }
+}

@@ -1,0 +1,18 @@
+//! A real Kubernetes for tests: found or started by `cargo xtask cluster up`, see there what it consists of.
+//!
+//! Owns the way of a test into the cluster's network namespace, its client, its own namespace there and kubectl; knows
+//! nothing of how a cluster is started. Invariant: on a machine that cannot have one, a test says why in one line and
+//! passes; a cluster that should be there and is not fails the test.
+
+mod cluster;
+mod described;
+mod kubectl;
+mod namespace;
+mod raw;
+mod wait;
+
+pub use cluster::{Cluster, Tier, on_cluster};
+pub use kubectl::Answer;
+pub use namespace::TestNamespace;
+pub use raw::Refusal;
+pub use wait::eventually;

@@ -1,0 +1,311 @@
+//! `cargo xtask cluster …`: a real Kubernetes for the tests, from Go modules and Debian packages alone.
+//!
+//! Owns what a cluster consists of and its life; knows nothing of daskjob. Invariants: a cluster lives in a network
+//! namespace of its own and serves one checkout; it is left running and found again, until `down`; one that cannot be
+//! had on this machine is [`Unavailable`], which is not a failure.
+
+mod certificates;
+mod component;
+mod description;
+mod layout;
+mod network;
+mod prerequisites;
+mod process;
+mod programs;
+mod readiness;
+
+use std::env;
+use std::fs::{self, File};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::cache;
+use crate::clock;
+use crate::command::root;
+use component::Component;
+use description::Made;
+use layout::Layout;
+use programs::Programs;
+use readiness::{Kubectl, Started};
+
+#[derive(Subcommand)]
+pub enum ClusterTask {
+    /// Start the test cluster, or find it running
+    ///
+    /// Builds what it needs from Go modules (about 8 minutes on two cores, once) into the cache directory. Needs Linux, root and Go.
+    Up(UpArgs),
+    /// End the test cluster: its processes, its network namespace and what it stored
+    Down,
+    /// Say what is running, since when and where its logs are
+    Status,
+}
+
+#[derive(Args)]
+pub struct UpArgs {
+    /// How much of a cluster: 1 is etcd, API server, controllers, scheduler and fake nodes; 2 adds a real node
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    tier: u8,
+    /// What to print when it is up; progress goes to standard error
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Output {
+    Text,
+    /// The cluster's description, or `{"unavailable": "why"}`
+    Json,
+}
+
+/// How much of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tier {
+    /// API server, controllers, scheduler; fake nodes.
+    ControlPlane,
+    /// A real node beside them.
+    Node,
+}
+
+impl Tier {
+    fn from_number(number: u8) -> Self {
+        if number >= 2 {
+            Tier::Node
+        } else {
+            Tier::ControlPlane
+        }
+    }
+
+    fn number(self) -> u8 {
+        match self {
+            Tier::ControlPlane => 1,
+            Tier::Node => 2,
+        }
+    }
+}
+
+/// A test cluster cannot be had on this machine, and why.
+#[derive(Debug)]
+pub struct Unavailable(String);
+
+impl std::fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the test cluster is not available here: {}", self.0)
+    }
+}
+
+impl std::error::Error for Unavailable {}
+
+pub fn run(task: &ClusterTask) -> Result<()> {
+    match task {
+        ClusterTask::Up(args) => print_up(args),
+        ClusterTask::Down => down(),
+        ClusterTask::Status => status(),
+    }
+}
+
+/// Progress, apart from what a program reads.
+fn say(line: &str) {
+    eprintln!("    {line}");
+}
+
+fn layout() -> Result<Layout> {
+    Ok(Layout::new(&cache::directory()?, &root()))
+}
+
+fn print_up(args: &UpArgs) -> Result<()> {
+    let outcome = up(Tier::from_number(args.tier));
+    match (args.output, outcome) {
+        (Output::Text, outcome) => {
+            outcome?;
+            print_usage(&layout()?)
+        }
+        (Output::Json, Ok(description)) => {
+            print!("{}", fs::read_to_string(description)?);
+            Ok(())
+        }
+        (Output::Json, Err(error)) => match error.downcast_ref::<Unavailable>() {
+            Some(Unavailable(why)) => {
+                println!("{}", serde_json::json!({ "unavailable": why }));
+                Ok(())
+            }
+            None => Err(error),
+        },
+    }
+}
+
+/// Names the file with a cluster's description to its tests.
+pub const DESCRIPTION: &str = "DASKJOB_TEST_CLUSTER";
+
+/// Makes sure that a cluster is there; returns the file that describes it. Two at once wait for each other.
+pub fn up(tier: Tier) -> Result<PathBuf> {
+    prerequisites::provide(tier)?;
+    let programs = Programs::of(tier)?;
+    let layout = layout()?;
+    let _lock = lock(&layout)?;
+    let stopwatch = clock::start();
+    let kubectl = Kubectl {
+        layout: &layout,
+        programs: &programs,
+    };
+    let control_plane = component::control_plane(&layout, &programs);
+    let wanted = fingerprint(&control_plane);
+    let was = description::read(&layout).filter(|made| made.control_plane == wanted);
+    if was.is_some() && are_running(&layout, &control_plane) && kubectl.is_ready() {
+        return Ok(layout.description());
+    }
+    say(&format!("starting the test cluster {} …", layout.name));
+    remove(&layout)?;
+    start_control_plane(&layout, &kubectl, &control_plane)?;
+    let made = Made {
+        control_plane: wanted,
+        node: None,
+    };
+    description::write(&layout, &programs, &made)?;
+    say(&format!(
+        "ready after {:.1} s",
+        stopwatch.elapsed().as_secs_f64()
+    ));
+    Ok(layout.description())
+}
+
+fn fingerprint(components: &[Component]) -> String {
+    let all: Vec<_> = components.iter().map(Component::fingerprint).collect();
+    cache::fingerprint(&all.join("\n"))
+}
+
+fn are_running(layout: &Layout, components: &[Component]) -> bool {
+    let members = process::members(layout);
+    components.iter().all(|component| {
+        members
+            .iter()
+            .any(|member| member.component == component.name)
+    })
+}
+
+fn start_control_plane(layout: &Layout, kubectl: &Kubectl, components: &[Component]) -> Result<()> {
+    fs::create_dir_all(layout.logs()).context("make the cluster's directory")?;
+    certificates::write(layout)?;
+    for user in [
+        "admin",
+        "controller-manager",
+        "scheduler",
+        "proxy",
+        "kubelet",
+        "kwok",
+    ] {
+        fs::write(layout.kubeconfig(user), component::kubeconfig(layout, user))?;
+    }
+    network::make(layout)?;
+    let mut started = Started::default();
+    for component in components {
+        // The others give up early where nobody answers.
+        if component.name == "kube-controller-manager" {
+            started.wait_until(layout, "the API server is ready", || kubectl.is_ready())?;
+        }
+        let child = process::start(layout, component)?;
+        started.0.push((component.name, child));
+    }
+    kubectl.apply(&component::fake_nodes())?;
+    started.wait_until(layout, "a service account can be used", || {
+        kubectl.ask(&["get", "serviceaccount", "default"]).is_some()
+    })?;
+    started.wait_until(layout, "the fake nodes are ready", || {
+        kubectl
+            .ask(&[
+                "wait",
+                "node",
+                "--selector=type=kwok",
+                "--for=condition=Ready",
+                "--timeout=5s",
+            ])
+            .is_some()
+    })
+}
+
+/// Ends a cluster, if there is one.
+pub fn down() -> Result<()> {
+    let layout = layout()?;
+    if !layout.directory.exists() && !layout.network_namespace().exists() {
+        println!("the test cluster {} is not running", layout.name);
+        return Ok(());
+    }
+    let _lock = lock(&layout)?;
+    remove(&layout)?;
+    println!("the test cluster {} has ended", layout.name);
+    Ok(())
+}
+
+/// Where nobody will come back to it, as in continuous integration, a cluster ends with the run that made it.
+pub fn down_unless_somebody_stays() {
+    if env::var_os("CI").is_some_and(|value| !value.is_empty())
+        && let Err(error) = down()
+    {
+        eprintln!("end the test cluster: {error:#}");
+    }
+}
+
+fn remove(layout: &Layout) -> Result<()> {
+    process::end(layout, |_| true)?;
+    network::remove(layout)?;
+    for directory in [&layout.directory, &layout.runtime_directory()] {
+        if directory.exists() {
+            fs::remove_dir_all(directory)
+                .with_context(|| format!("remove {}", directory.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn lock(layout: &Layout) -> Result<File> {
+    let path = layout.lock();
+    fs::create_dir_all(path.parent().context("a lock lies in a directory")?)?;
+    let file = File::create(&path).with_context(|| format!("make {}", path.display()))?;
+    if file.try_lock().is_err() {
+        say("waiting for another run that starts or ends the test cluster …");
+        file.lock()
+            .with_context(|| format!("lock {}", path.display()))?;
+    }
+    Ok(file)
+}
+
+fn status() -> Result<()> {
+    let layout = layout()?;
+    let members = process::members(&layout);
+    if members.is_empty() {
+        println!(
+            "the test cluster {} is not running: `cargo xtask cluster up` starts it",
+            layout.name
+        );
+        return Ok(());
+    }
+    for member in &members {
+        println!("{:>8}  {}", member.pid, member.component);
+    }
+    print_usage(&layout)
+}
+
+fn print_usage(layout: &Layout) -> Result<()> {
+    let text = fs::read_to_string(layout.description())
+        .context("read the cluster's description: is another run starting it?")?;
+    let description: serde_json::Value = serde_json::from_str(&text)?;
+    let kubectl = description["programs"]["kubectl"]
+        .as_str()
+        .unwrap_or("kubectl");
+    println!(
+        "test cluster {}: Kubernetes {}, tier {}",
+        layout.name,
+        description["kubernetes"].as_str().unwrap_or_default(),
+        description["tier"]
+    );
+    println!("  kubeconfig  {}", layout.kubeconfig("admin").display());
+    println!("  logs        {}", layout.logs().display());
+    println!(
+        "  use it      nsenter --net={} {kubectl} --kubeconfig {} get nodes",
+        layout.network_namespace().display(),
+        layout.kubeconfig("admin").display()
+    );
+    println!("It keeps running until `cargo xtask cluster down`.");
+    Ok(())
+}

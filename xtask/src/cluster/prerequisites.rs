@@ -1,0 +1,113 @@
+//! What a machine must have before a cluster can be started on it. As root on Debian, what is missing is installed.
+
+use std::env;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use super::{Tier, Unavailable, say};
+use crate::command::Run;
+
+/// A program, and the Debian package it comes in.
+struct Tool {
+    program: &'static str,
+    package: &'static str,
+}
+
+const fn tool(program: &'static str, package: &'static str) -> Tool {
+    Tool { program, package }
+}
+
+const CONTROL_PLANE: [Tool; 4] = [
+    tool("ip", "iproute2"),
+    tool("nsenter", "util-linux"),
+    tool("unshare", "util-linux"),
+    tool("setsid", "util-linux"),
+];
+
+const NODE: [Tool; 9] = [
+    tool("containerd", "containerd"),
+    tool("ctr", "containerd"),
+    tool("runc", "runc"),
+    tool("/usr/lib/cni/bridge", "containernetworking-plugins"),
+    tool("iptables", "iptables"),
+    tool("conntrack", "conntrack"),
+    tool("sysctl", "procps"),
+    tool("buildah", "buildah"),
+    tool("debootstrap", "debootstrap"),
+];
+
+/// Looks whether the machine allows a cluster at all, and installs what is missing.
+pub fn provide(tier: Tier) -> Result<()> {
+    if !cfg!(target_os = "linux") {
+        bail!(Unavailable(
+            "it needs Linux (network namespaces): use a Linux machine or virtual machine"
+                .to_owned()
+        ));
+    }
+    if !rustix::process::geteuid().is_root() {
+        bail!(Unavailable(
+            "it needs root (network namespaces): run the command as root".to_owned()
+        ));
+    }
+    let missing = missing(tier);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    install(&missing)
+}
+
+fn missing(tier: Tier) -> Vec<&'static Tool> {
+    let node = match tier {
+        Tier::ControlPlane => &[][..],
+        Tier::Node => &NODE[..],
+    };
+    CONTROL_PLANE
+        .iter()
+        .chain(node)
+        .filter(|tool| !is_there(tool.program))
+        .collect()
+}
+
+/// Programs of administrators need not be on a user's PATH.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+fn is_there(program: &str) -> bool {
+    if program.starts_with('/') {
+        return Path::new(program).exists();
+    }
+    env::split_paths(PATH).any(|directory| directory.join(program).exists())
+}
+
+fn install(missing: &[&Tool]) -> Result<()> {
+    let mut packages: Vec<_> = missing.iter().map(|tool| tool.package).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    let (programs, list) = (
+        missing
+            .iter()
+            .map(|tool| tool.program)
+            .collect::<Vec<_>>()
+            .join(", "),
+        packages.join(" "),
+    );
+    if !is_there("apt-get") {
+        bail!(Unavailable(format!(
+            "programs are missing ({programs}): install them (Debian's packages are {list})"
+        )));
+    }
+    say(&format!("installing Debian packages: {list}"));
+    let apt = || {
+        Run::new("apt-get")
+            .args(&["-q", "-o", "DPkg::Lock::Timeout=300"])
+            .env("DEBIAN_FRONTEND", "noninteractive")
+    };
+    let remedy =
+        || format!("install {list}: try `apt-get update && apt-get install {list}` by hand");
+    apt().arg("update").run_quietly().with_context(remedy)?;
+    apt()
+        .args(&["install", "--yes", "--no-install-recommends"])
+        .args(&packages)
+        .run_quietly()
+        .with_context(remedy)
+}
