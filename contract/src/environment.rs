@@ -68,3 +68,6 @@ pub const STOCK_HTTP_ROUTES: (&str, &str) = (
 
 /// Where Dask puts scratch files that no flag places elsewhere.
 pub const TEMPORARY_DIRECTORY: &str = "DASK_TEMPORARY_DIRECTORY";
+
+/// Where programs put files that may go: the system's own name.
+pub const SYSTEM_TEMPORARY_DIRECTORY: &str = "TMPDIR";

@@ -1,5 +1,5 @@
 //! Command line flags that one of our programs passes to another. Where stock Dask has the same
-//! flag, the name is Dask's, so that either program can stand behind it.
+//! flag, the name is Dask's, so that either program can stand behind it. Those of the launcher are in [`crate::launch`].
 
 /// Address to listen on.
 pub const HOST: &str = "--host";

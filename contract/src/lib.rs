@@ -1,5 +1,5 @@
 //! What the control plane and the programs inside a cluster agree on: ports, environment names,
-//! flags, HTTP paths, exit codes, the status of a job and the message a container leaves behind.
+//! flags, HTTP paths, labels, exit codes, the status of a job and the message a container leaves behind.
 //!
 //! Words only: no behaviour beyond writing and reading these words. A name that two programs share
 //! is a constant here and nowhere else.
@@ -9,6 +9,9 @@ pub mod environment;
 pub mod exit_code;
 pub mod flags;
 pub mod http;
+pub mod labels;
+pub mod launch;
+pub mod paths;
 pub mod ports;
 pub mod status;
 pub mod termination;

@@ -14,3 +14,6 @@ pub const NANNY: u16 = 8789;
 
 /// Where a worker answers HTTP (`/health`, `/metrics`).
 pub const WORKER_DASHBOARD: u16 = 8790;
+
+/// Where the scheduler's launcher takes lifelines ([`crate::launch`]).
+pub const LIFELINE: u16 = 8785;

@@ -1,7 +1,10 @@
-//! Environment variables: merging lists by name, and `$(NAME)` as a pod expands it.
+//! Environment variables: what each role has where nobody says otherwise, merging lists by name, and `$(NAME)` as a
+//! pod expands it.
 
 use crate::refusal::Refusals;
-use crd::EnvVar;
+use contract::Role;
+use contract::environment as names;
+use crd::{Engine, EnvVar};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -22,6 +25,26 @@ pub enum EnvValue {
     Value(String),
     /// Something the cluster has: a secret, a config map, a field of the pod.
     ValueFrom(Value),
+}
+
+/// What a role's process gets where neither its surroundings (a shell, an image) nor the manifest set it.
+pub fn defaults(engine: Engine, role: Role) -> Vec<(&'static str, &'static str)> {
+    let mut defaults = vec![names::HASH_SEED];
+    match role {
+        Role::Worker => defaults.extend(names::NANNY_DEFAULTS),
+        Role::Runner => defaults.extend(names::RUNNER_DEFAULTS),
+        Role::Scheduler => {}
+    }
+    match engine {
+        // Our scheduler does not carry peer-to-peer shuffles yet.
+        Engine::Native => defaults.extend([
+            (names::DATAFRAME_SHUFFLE_METHOD, "tasks"),
+            (names::ARRAY_RECHUNK_METHOD, "tasks"),
+        ]),
+        Engine::Dask if role == Role::Scheduler => defaults.push(names::STOCK_HTTP_ROUTES),
+        Engine::Dask => {}
+    }
+    defaults
 }
 
 /// Variables of every role, then those of one role; the later one of a name wins in place.

@@ -11,6 +11,7 @@ mod files;
 mod locate;
 pub mod manifest;
 pub mod names;
+pub mod objects;
 mod quantity;
 mod refusal;
 mod resolve;
@@ -19,7 +20,7 @@ mod roles;
 mod structure;
 mod workers;
 
-pub use environment::{EnvValue, ResolvedEnv, expand};
+pub use environment::{EnvValue, ResolvedEnv, defaults, expand};
 pub use files::{Files, RelativePath, TOTAL_MAXIMUM_BYTES};
 pub use manifest::{Document, Outcome, read};
 pub use quantity::{Amount, QuantityError};

@@ -24,6 +24,32 @@ pub fn worker(job: &str, attempt: u32, group: &str, number: u32) -> String {
     part(job, attempt, &format!("{}-{group}-{number}", Role::Worker))
 }
 
+/// The scheduler's Service: its name is the host in the scheduler's address.
+pub fn service(job: &str, attempt: u32) -> String {
+    scheduler(job, attempt)
+}
+
+/// The ConfigMap with the job's files.
+pub fn files(job: &str, attempt: u32) -> String {
+    part(job, attempt, "files")
+}
+
+/// The NetworkPolicy: who may connect to the attempt's pods.
+pub fn network_policy(job: &str, attempt: u32) -> String {
+    part(job, attempt, "access")
+}
+
+/// A job's name as the value of a label: it may hold dots and begin with a digit, but is as short as a label.
+pub fn label_value(job: &str) -> String {
+    if job.len() <= MAXIMUM_LENGTH {
+        return job.to_owned();
+    }
+    let hash = format!("{:08x}", hash(job) >> 32);
+    let longest = job.floor_char_boundary(MAXIMUM_LENGTH - hash.len() - 1);
+    let stem = job[..longest].trim_end_matches(|last: char| !last.is_ascii_alphanumeric());
+    format!("{stem}-{hash}")
+}
+
 fn part(job: &str, attempt: u32, suffix: &str) -> String {
     let suffix = format!("-{attempt}-{suffix}");
     let stem = label(job, MAXIMUM_LENGTH.saturating_sub(suffix.len()));
@@ -93,6 +119,9 @@ mod tests {
                 scheduler(job, 7),
                 runner(job, 9_999),
                 worker(job, 9_999, &group, 9_999),
+                service(job, 9_999),
+                files(job, 9_999),
+                network_policy(job, 9_999),
             ] {
                 assert!(name.len() <= MAXIMUM_LENGTH, "{name} has {}", name.len());
                 assert!(
@@ -111,6 +140,19 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_job_is_found_by_its_name_as_a_label() {
+        assert_eq!(label_value("1.2.etl"), "1.2.etl");
+        let long = format!("{}.{}", "a".repeat(53), "b".repeat(60));
+        let value = label_value(&long);
+        assert!(
+            value.len() <= MAXIMUM_LENGTH && value.starts_with("aaaa"),
+            "{value}"
+        );
+        assert!(!value.contains(".-"), "{value}");
+        assert_ne!(value, label_value(&format!("{long}c")));
     }
 
     #[test]

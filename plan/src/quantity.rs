@@ -1,4 +1,4 @@
-//! Reading Kubernetes amounts: `500m`, `1.5`, `2Gi`, `1e3`. Exact in thousandths, rounded up.
+//! Reading and writing Kubernetes amounts: `500m`, `1.5`, `2Gi`, `1e3`. Exact in thousandths, rounded up.
 
 use serde::Serialize;
 
@@ -28,6 +28,25 @@ impl Amount {
     /// As a number with a fraction.
     pub fn as_f64(self) -> f64 {
         self.thousandths as f64 / 1000.0
+    }
+
+    /// As Kubernetes writes it, without loss: `500m`, `2`, and memory as `2Gi` where it comes out even.
+    pub fn to_quantity(self, resource: &str) -> String {
+        if !self.thousandths.is_multiple_of(1000) {
+            return format!("{}m", self.thousandths);
+        }
+        let whole = self.thousandths / 1000;
+        let bytes = ["memory", "ephemeral-storage", "storage"].contains(&resource)
+            || resource.starts_with("hugepages-");
+        // From Mi on: 2G, written as 1953125Ki, would surprise whoever wrote it.
+        let even = ["Gi", "Mi"]
+            .into_iter()
+            .zip([1 << 30, 1 << 20])
+            .find(|(_, unit)| bytes && whole > 0 && whole.is_multiple_of(*unit));
+        match even {
+            Some((suffix, unit)) => format!("{}{suffix}", whole / unit),
+            None => whole.to_string(),
+        }
     }
 
     pub fn is_zero(self) -> bool {
@@ -192,6 +211,33 @@ mod tests {
                 text.parse::<Amount>().unwrap().rounded_up(),
                 expected,
                 "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_amount_is_written_without_loss() {
+        for (resource, text, expected) in [
+            ("cpu", "0.5", "500m"),
+            ("cpu", "1500m", "1500m"),
+            ("cpu", "2", "2"),
+            ("cpu", "1048576", "1048576"),
+            ("memory", "2Gi", "2Gi"),
+            ("memory", "1.5Gi", "1536Mi"),
+            ("memory", "2G", "2000000000"),
+            ("memory", "1025Ki", "1049600"),
+            ("memory", "0", "0"),
+            ("memory", "100m", "100m"),
+            ("hugepages-2Mi", "4Mi", "4Mi"),
+            ("nvidia.com/gpu", "1", "1"),
+        ] {
+            let amount: Amount = text.parse().unwrap();
+            let written = amount.to_quantity(resource);
+            assert_eq!(written, expected, "{resource} {text}");
+            assert_eq!(
+                written.parse::<Amount>().unwrap(),
+                amount,
+                "{resource} {text}"
             );
         }
     }

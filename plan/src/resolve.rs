@@ -5,6 +5,7 @@
 use crate::refusal::{Refusal, Refusals};
 use crate::resolved::{Deadlines, JobName, ResolvedJob, Runner};
 use crate::{files, roles, structure, workers};
+use contract::Role;
 use crd::{DaskJobSpec, JobSpec, RoleSpec};
 use serde_json::Value;
 use std::sync::LazyLock;
@@ -186,7 +187,14 @@ fn build(
             .job
             .as_ref()
             .map(|job| runner(spec, job, defaults, refusals)),
-        scheduler: roles::resolve(spec, &of_scheduler, defaults, "spec.scheduler", refusals),
+        scheduler: roles::resolve(
+            spec,
+            Role::Scheduler,
+            &of_scheduler,
+            defaults,
+            "spec.scheduler",
+            refusals,
+        ),
         worker_groups: workers::resolve_groups(spec, defaults, refusals),
         network_policy_from: spec
             .network_policy
@@ -227,7 +235,7 @@ fn runner(
         }
     }
     Runner {
-        role: roles::resolve(spec, role, defaults, "spec.job", refusals),
+        role: roles::resolve(spec, Role::Runner, role, defaults, "spec.job", refusals),
         command: job.command.clone(),
         args: job.args.clone(),
         files: files::resolve(&job.files, "spec.job.files", refusals),

@@ -5,7 +5,8 @@ use crate::quantity::Amount;
 use crate::refusal::Refusals;
 use crate::resolve::Defaults;
 use crate::resolved::{ResolvedRole, Resources};
-use crd::{DaskJobSpec, EnvVar, Quantity, RoleSpec};
+use contract::Role;
+use crd::{DaskJobSpec, EnvVar, Quantity, RoleSpec, Template};
 use std::collections::BTreeMap;
 
 type Quantities = BTreeMap<String, Quantity>;
@@ -13,6 +14,7 @@ type Quantities = BTreeMap<String, Quantity>;
 /// One role of a spec.
 pub(crate) fn resolve(
     spec: &DaskJobSpec,
+    which: Role,
     role: &RoleSpec,
     defaults: &Defaults,
     field: &str,
@@ -41,10 +43,12 @@ pub(crate) fn resolve(
     ResolvedRole {
         image: role
             .image
-            .as_ref()
-            .or(spec.image.as_ref())
+            .as_deref()
+            .or(spec.image.as_deref())
+            .or(image_of_template(role.template.as_ref(), which))
+            .or(image_of_template(spec.template.as_ref(), which))
             .unwrap_or(&defaults.image)
-            .clone(),
+            .to_owned(),
         resources,
         env: environment::merge(&spec.env, &role.env),
         templates: spec
@@ -54,6 +58,16 @@ pub(crate) fn resolve(
             .cloned()
             .collect(),
     }
+}
+
+/// The image that a template gives the role's own container: it counts where no field of ours has one.
+fn image_of_template(template: Option<&Template>, which: Role) -> Option<&str> {
+    let containers = template?.spec.as_ref()?["containers"].as_array()?;
+    containers
+        .iter()
+        .find(|container| container["name"] == which.as_str())?["image"]
+        .as_str()
+        .filter(|image| !image.is_empty())
 }
 
 /// What `spec` says for every role, checked once.

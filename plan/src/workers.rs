@@ -4,6 +4,7 @@ use crate::refusal::Refusals;
 use crate::resolve::Defaults;
 use crate::resolved::{ResolvedWorkerGroup, Resources, Scaling};
 use crate::roles;
+use contract::Role;
 use crd::{DEFAULT_GROUP, DaskJobSpec, WorkersSpec};
 use std::collections::BTreeMap;
 
@@ -75,7 +76,7 @@ fn resolve_group(
     field: &str,
     refusals: &mut Refusals,
 ) -> ResolvedWorkerGroup {
-    let role = roles::resolve(spec, &workers.role, defaults, field, refusals);
+    let role = roles::resolve(spec, Role::Worker, &workers.role, defaults, field, refusals);
     let scaling = scaling(workers, field, refusals);
     let count = count(workers, scaling, field, refusals);
     let cores = role

@@ -53,7 +53,7 @@ pub fn of_process(
     );
     if environment
         .get(OsStr::new(names::HASH_SEED.0))
-        .is_none_or(|seed| seed == "0")
+        .is_some_and(|seed| seed == "0")
     {
         environment.insert(names::HASH_SEED.0.into(), names::HASH_SEED.1.into());
     }
@@ -80,25 +80,9 @@ pub fn of_process(
 
 /// What is used where neither the shell nor the manifest says otherwise.
 fn defaults(engine: Engine, role: Role) -> Environment {
-    let mut defaults: Vec<(&str, &str)> = Vec::new();
     // Modules beside the manifest leave no compiled files there.
-    defaults.push(("PYTHONDONTWRITEBYTECODE", "1"));
-    match role {
-        Role::Worker => defaults.extend(names::NANNY_DEFAULTS),
-        Role::Runner => defaults.extend(names::RUNNER_DEFAULTS),
-        Role::Scheduler => {}
-    }
-    match engine {
-        // Our scheduler does not carry peer-to-peer shuffles yet.
-        Engine::Native => defaults.extend([
-            (names::DATAFRAME_SHUFFLE_METHOD, "tasks"),
-            (names::ARRAY_RECHUNK_METHOD, "tasks"),
-        ]),
-        Engine::Dask if role == Role::Scheduler => defaults.push(names::STOCK_HTTP_ROUTES),
-        Engine::Dask => {}
-    }
-    defaults
-        .into_iter()
+    std::iter::once(("PYTHONDONTWRITEBYTECODE", "1"))
+        .chain(plan::defaults(engine, role))
         .map(|(name, value)| (name.into(), value.into()))
         .collect()
 }
@@ -122,7 +106,7 @@ fn ours(surroundings: Surroundings<'_>, place: Place<'_>) -> BTreeMap<String, St
             surroundings.interpreter.path.to_string_lossy().into_owned(),
         ),
         (names::TEMPORARY_DIRECTORY.to_owned(), scratch.clone()),
-        ("TMPDIR".to_owned(), scratch),
+        (names::SYSTEM_TEMPORARY_DIRECTORY.to_owned(), scratch),
     ]);
     if let Some(group) = place.worker_group {
         ours.insert(names::WORKER_GROUP.to_owned(), group.to_owned());

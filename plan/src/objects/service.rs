@@ -1,0 +1,49 @@
+//! The scheduler's Service: one stable name from the first moment.
+//!
+//! It has an address of its own (not headless): its name resolves as soon as the Service exists. A headless one has no
+//! record before its pod has an address, and whoever asks too early is told "no such name" for seconds by every cache on
+//! the way. Not-ready addresses are published, so that nothing waits for the kubelet to call a pod ready: until somebody
+//! listens, connections are refused, and all of ours ask again.
+
+use super::{Attempt, ObjectConfig, Owner, labels, metadata};
+use contract::{Role, ports};
+use serde_json::{Value, json};
+
+/// Where clients and workers reach the scheduler of an attempt.
+pub fn scheduler_address(config: &ObjectConfig, owner: &Owner, attempt: u32) -> String {
+    format!(
+        "tcp://{}.{}.svc.{}:{}",
+        crate::names::service(&owner.name, attempt),
+        owner.namespace,
+        config.cluster_domain,
+        ports::CLIENT
+    )
+}
+
+/// Name and number of each port of the scheduler; the prefixes tell service meshes what is spoken, and the first two are
+/// the names of the dask-kubernetes operator.
+pub(super) const SCHEDULER_PORTS: [(&str, u16); 3] = [
+    ("tcp-comm", ports::CLIENT),
+    ("http-dashboard", ports::DASHBOARD),
+    ("tcp-lifeline", ports::LIFELINE),
+];
+
+pub(super) fn service(attempt: Attempt<'_>) -> Value {
+    let role = Some(Role::Scheduler);
+    let name = crate::names::service(&attempt.owner.name, attempt.number);
+    // The protocol is written although it is the default: it is half of the key by which server-side apply merges.
+    let ports = SCHEDULER_PORTS.map(
+        |(name, port)| json!({"name": name, "port": port, "targetPort": port, "protocol": "TCP"}),
+    );
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata::of_object(attempt, &name, role),
+        "spec": {
+            "type": "ClusterIP",
+            "publishNotReadyAddresses": true,
+            "selector": labels::selecting(attempt, role),
+            "ports": ports,
+        },
+    })
+}
