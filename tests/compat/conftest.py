@@ -13,8 +13,8 @@ from pairings import PAIRINGS, Pairing
 
 DEFAULT_LIMIT_S = 30
 
-# Where several processes share the tests (see xtask/src/gate.rs), these modules begin, so that none is left for the end.
-LONG_MODULES = ["test_big", "test_worker_loss", "test_scheduler_options", "test_broken_peers", "test_errors"]
+# Where processes share the modules (see xtask/src/gate.rs) these begin, so that no process is left with one at the end.
+LONG_MODULES = ["test_big", "test_worker_loss", "test_collections", "test_scheduler_options", "test_restart"]
 
 
 class LimitExceeded(BaseException):
@@ -26,7 +26,6 @@ def pytest_configure(config):
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     config.addinivalue_line("markers", "limit(seconds): the time limit of one test, 30 unless told")
     config.addinivalue_line("markers", "differs(scheduler, why, runs): see differences.py")
-    config.addinivalue_line("markers", "xdist_group(name): tests that run in one process, one after the other")
     config.addinivalue_line("filterwarnings", "ignore:Sending large graph")
     if config.option.durations is None:
         config.option.durations = 15
@@ -42,22 +41,12 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("pairing", PAIRINGS, ids=lambda pairing: pairing.name, indirect=True, scope="module")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     for item in items:
         for mark in item.iter_markers("differs"):
             _apply_difference(item, **mark.kwargs)
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
     order = {module: place for place, module in enumerate(LONG_MODULES)}
     items.sort(key=lambda item: order.get(_module(item), len(order)))
-
-
-def _group(item) -> str:
-    """Tests that share a cluster share a process; those that need much memory take turns."""
-    callspec = getattr(item, "callspec", None)
-    pairing = callspec and callspec.params.get("pairing")
-    module = _module(item)
-    return f"{module}-{pairing.name}" if pairing and module != "test_big" else module
 
 
 def _module(item) -> str:

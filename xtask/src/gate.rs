@@ -16,14 +16,29 @@ pub const CURRENT_REQUIREMENTS: &str = "tests/compat/requirements.txt";
 /// The oldest supported release.
 const OLDEST_REQUIREMENTS: &str = "tests/compat/requirements-oldest.txt";
 
+/// How much of the tests to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// What a change is merged on.
+    Usual,
+    /// Also what takes minutes and tells little more.
+    All,
+}
+
+type Perform = fn(Extent) -> Result<Outcome>;
+
+/// How many modules of the compatibility suite run at once, each with a cluster of its own. Its tests wait as much as
+/// they compute; with more of them those that look at time would meet a machine too busy to tell anything.
+const COMPATIBILITY_PROCESSES: &str = "2";
+
 /// One step, and the steps without which it cannot succeed.
 struct Step {
     name: &'static str,
     needs: &'static [&'static str],
-    run: fn() -> Result<Outcome>,
+    run: Perform,
 }
 
-const fn step(name: &'static str, run: fn() -> Result<Outcome>) -> Step {
+const fn step(name: &'static str, run: Perform) -> Step {
     Step {
         name,
         needs: &[],
@@ -31,48 +46,45 @@ const fn step(name: &'static str, run: fn() -> Result<Outcome>) -> Step {
     }
 }
 
-const fn after(
-    needs: &'static [&'static str],
-    name: &'static str,
-    run: fn() -> Result<Outcome>,
-) -> Step {
+const fn after(needs: &'static [&'static str], name: &'static str, run: Perform) -> Step {
     Step { name, needs, run }
 }
 
 const CHECKS: [Step; 5] = [
-    step("format", || passed(check::format_is_kept())),
-    step("lints", || passed(check::lints())),
-    step("dependencies", || passed(check::dependencies())),
-    step("generated files", || passed(generate::run(true))),
-    step("documentation", || passed(check::documentation())),
+    step("format", |_| passed(check::format_is_kept())),
+    step("lints", |_| passed(check::lints())),
+    step("dependencies", |_| passed(check::dependencies())),
+    step("generated files", |_| passed(generate::run(true))),
+    step("documentation", |_| passed(check::documentation())),
 ];
 
 /// Part of the Rust tests too, so that `test` has no step for them.
-const ARROWS: Step = step("arrows", || passed(check::arrows()));
+const ARROWS: Step = step("arrows", |_| passed(check::arrows()));
 
 const BINARIES: &str = "release binaries";
 const ENVIRONMENTS: &str = "python environments";
 
 const TESTS: [Step; 6] = [
-    step(BINARIES, || passed(build())),
-    step(ENVIRONMENTS, environments),
-    after(&[ENVIRONMENTS], "rust tests", rust_tests),
-    step("simulation", simulation),
+    step(BINARIES, |_| passed(build())),
+    step(ENVIRONMENTS, |_| environments()),
+    after(&[ENVIRONMENTS], "rust tests", |_| rust_tests()),
+    step("simulation", |_| simulation()),
     after(&[BINARIES, ENVIRONMENTS], "compatibility", compatibility),
     after(&[BINARIES, ENVIRONMENTS], "oldest release", oldest_release),
 ];
 
 /// Runs the checks.
 pub fn check() -> Result<bool> {
+    let extent = Extent::Usual;
     let mut report = Report::default();
     for step in CHECKS.iter().chain([&ARROWS]) {
-        report.step(step.name, step.needs, step.run);
+        report.step(step.name, step.needs, || (step.run)(extent));
     }
     Ok(report.finish())
 }
 
 /// Runs the checks and the tests, or those whose names contain one of the words and what they need.
-pub fn test(only: &[String], list: bool) -> Result<bool> {
+pub fn test(only: &[String], list: bool, extent: Extent) -> Result<bool> {
     let wanted =
         |step: &Step| only.is_empty() || only.iter().any(|word| step.name.contains(word.as_str()));
     let all: Vec<_> = TESTS.iter().chain(&CHECKS).collect();
@@ -94,7 +106,7 @@ pub fn test(only: &[String], list: bool) -> Result<bool> {
     }
     let mut report = Report::default();
     for step in steps {
-        report.step(step.name, step.needs, step.run);
+        report.step(step.name, step.needs, || (step.run)(extent));
     }
     Ok(report.finish())
 }
@@ -142,29 +154,38 @@ fn simulation() -> Result<Outcome> {
 }
 
 /// Unmodified Dask against its own scheduler and ours, the same assertions for both.
-fn compatibility() -> Result<Outcome> {
-    pytest(CURRENT_REQUIREMENTS, "tests/compat")
+fn compatibility(extent: Extent) -> Result<Outcome> {
+    pytest(CURRENT_REQUIREMENTS, "tests/compat", extent)
 }
 
 /// The main features once more, with the oldest release we support on both sides.
-fn oldest_release() -> Result<Outcome> {
-    pytest(OLDEST_REQUIREMENTS, "tests/compat/test_supported_range.py")
+fn oldest_release(extent: Extent) -> Result<Outcome> {
+    pytest(
+        OLDEST_REQUIREMENTS,
+        "tests/compat/test_supported_range.py",
+        extent,
+    )
 }
 
-fn pytest(requirements: &str, tests: &str) -> Result<Outcome> {
+fn pytest(requirements: &str, tests: &str, extent: Extent) -> Result<Outcome> {
     let program = release_directory()?.join("daskjob");
     if !program.exists() {
         bail!("test {}: it was not built", program.display());
     }
     let python = python::environment(requirements).context("set up the compatibility suite")?;
-    let run = Run::new(&python)
+    let mut run = Run::new(&python)
         .args(&["-m", "pytest", tests, "-ra"])
+        .args(&["--numprocesses", COMPATIBILITY_PROCESSES])
+        .args(&["--dist", "loadfile", "--no-loadscope-reorder"])
         .env("DASKJOB_BIN", program)
         .env(
             "DASKJOB_PROTOCOL_PROBE",
             release_directory()?.join("examples/protocol_probe"),
         )
         .env(contract::environment::PYTHON, &python);
+    if extent == Extent::All {
+        run = run.env("COMPAT_FULL", "1");
+    }
     counted(run)
 }
 

@@ -53,6 +53,19 @@ struct TestArgs {
     /// List the steps and run none
     #[arg(long)]
     list: bool,
+    /// Also what takes minutes and tells little more, like a map of 100,000 tasks on the stock scheduler
+    #[arg(long)]
+    all: bool,
+}
+
+impl TestArgs {
+    fn extent(&self) -> gate::Extent {
+        if self.all {
+            gate::Extent::All
+        } else {
+            gate::Extent::Usual
+        }
+    }
 }
 
 #[derive(Args)]
@@ -71,7 +84,7 @@ struct BenchArgs {
 
 fn main() -> ExitCode {
     let outcome = match Program::parse().task {
-        Task::Test(args) => gate::test(&args.only, args.list),
+        Task::Test(args) => gate::test(&args.only, args.list, args.extent()),
         Task::Check => gate::check(),
         Task::Generate(args) => generate::run(args.check).map(|()| true),
         Task::Bench(args) => bench::run(&args.arguments).map(|()| true),
