@@ -6,13 +6,17 @@
 
 mod certificates;
 mod component;
+mod control_groups;
 mod description;
+mod images;
 mod layout;
 mod network;
+mod node;
 mod prerequisites;
 mod process;
 mod programs;
 mod readiness;
+mod start;
 
 use std::env;
 use std::fs::{self, File};
@@ -28,7 +32,7 @@ use component::Component;
 use description::Made;
 use layout::Layout;
 use programs::Programs;
-use readiness::{Kubectl, Started};
+use readiness::Kubectl;
 
 #[derive(Subcommand)]
 pub enum ClusterTask {
@@ -149,29 +153,56 @@ pub fn up(tier: Tier) -> Result<PathBuf> {
         layout: &layout,
         programs: &programs,
     };
+    let was = description::read(&layout);
     let control_plane = component::control_plane(&layout, &programs);
-    let wanted = fingerprint(&control_plane);
-    let was = description::read(&layout).filter(|made| made.control_plane == wanted);
-    if was.is_some() && are_running(&layout, &control_plane) && kubectl.is_ready() {
-        return Ok(layout.description());
-    }
-    say(&format!("starting the test cluster {} …", layout.name));
-    remove(&layout)?;
-    start_control_plane(&layout, &kubectl, &control_plane)?;
-    let made = Made {
-        control_plane: wanted,
+    let mut made = Made {
+        control_plane: fingerprint(&control_plane, &certificates::USERS.join(" ")),
         node: None,
     };
-    description::write(&layout, &programs, &made)?;
-    say(&format!(
-        "ready after {:.1} s",
-        stopwatch.elapsed().as_secs_f64()
-    ));
+    let known = was.filter(|was| was.control_plane == made.control_plane);
+    if known.is_some() && are_running(&layout, &control_plane) && kubectl.is_ready() {
+        made.node = known.and_then(|known| known.node);
+    } else {
+        say(&format!("starting the test cluster {} …", layout.name));
+        remove(&layout)?;
+        start::control_plane(&layout, &kubectl, &control_plane)?;
+        description::write(&layout, &programs, &made)?;
+        say(&format!(
+            "ready after {:.1} s",
+            stopwatch.elapsed().as_secs_f64()
+        ));
+    }
+    if tier == Tier::Node {
+        provide_node(&layout, &kubectl, &mut made)?;
+    }
     Ok(layout.description())
 }
 
-fn fingerprint(components: &[Component]) -> String {
-    let all: Vec<_> = components.iter().map(Component::fingerprint).collect();
+/// Makes sure that a control plane has a node.
+fn provide_node(layout: &Layout, kubectl: &Kubectl, made: &mut Made) -> Result<()> {
+    let components = node::components(layout, kubectl.programs);
+    let wanted = Some(fingerprint(
+        &components,
+        &format!("{:?}", node::files(layout)),
+    ));
+    if made.node == wanted && are_running(layout, &components) {
+        return Ok(());
+    }
+    say("starting its node …");
+    let stopwatch = clock::start();
+    start::node(layout, kubectl, &components)?;
+    made.node = wanted;
+    description::write(layout, kubectl.programs, made)?;
+    say(&format!(
+        "the node is ready after {:.1} s",
+        stopwatch.elapsed().as_secs_f64()
+    ));
+    Ok(())
+}
+
+fn fingerprint(components: &[Component], files: &str) -> String {
+    let mut all: Vec<_> = components.iter().map(Component::fingerprint).collect();
+    all.push(files.to_owned());
     cache::fingerprint(&all.join("\n"))
 }
 
@@ -181,46 +212,6 @@ fn are_running(layout: &Layout, components: &[Component]) -> bool {
         members
             .iter()
             .any(|member| member.component == component.name)
-    })
-}
-
-fn start_control_plane(layout: &Layout, kubectl: &Kubectl, components: &[Component]) -> Result<()> {
-    fs::create_dir_all(layout.logs()).context("make the cluster's directory")?;
-    certificates::write(layout)?;
-    for user in [
-        "admin",
-        "controller-manager",
-        "scheduler",
-        "proxy",
-        "kubelet",
-        "kwok",
-    ] {
-        fs::write(layout.kubeconfig(user), component::kubeconfig(layout, user))?;
-    }
-    network::make(layout)?;
-    let mut started = Started::default();
-    for component in components {
-        // The others give up early where nobody answers.
-        if component.name == "kube-controller-manager" {
-            started.wait_until(layout, "the API server is ready", || kubectl.is_ready())?;
-        }
-        let child = process::start(layout, component)?;
-        started.0.push((component.name, child));
-    }
-    kubectl.apply(&component::fake_nodes())?;
-    started.wait_until(layout, "a service account can be used", || {
-        kubectl.ask(&["get", "serviceaccount", "default"]).is_some()
-    })?;
-    started.wait_until(layout, "the fake nodes are ready", || {
-        kubectl
-            .ask(&[
-                "wait",
-                "node",
-                "--selector=type=kwok",
-                "--for=condition=Ready",
-                "--timeout=5s",
-            ])
-            .is_some()
     })
 }
 
@@ -249,6 +240,7 @@ pub fn down_unless_somebody_stays() {
 fn remove(layout: &Layout) -> Result<()> {
     process::end(layout, |_| true)?;
     network::remove(layout)?;
+    control_groups::remove(layout);
     for directory in [&layout.directory, &layout.runtime_directory()] {
         if directory.exists() {
             fs::remove_dir_all(directory)

@@ -66,6 +66,13 @@ impl Run {
         self.judge(output.status)
     }
 
+    /// Runs it in silence; whether it succeeds is all that is asked.
+    pub fn succeeds(mut self) -> bool {
+        self.command
+            .output()
+            .is_ok_and(|output| output.status.success())
+    }
+
     /// Runs it and takes what it printed.
     pub fn read(mut self) -> Result<String> {
         let output = self

@@ -5,6 +5,7 @@
 use anyhow::{Context, Result, bail};
 
 use crate::check;
+use crate::cluster::{self, Tier, Unavailable};
 use crate::command::{Run, release_directory};
 use crate::generate;
 use crate::python;
@@ -64,11 +65,12 @@ const ARROWS: Step = step("arrows", |_| passed(check::arrows()));
 const BINARIES: &str = "release binaries";
 const ENVIRONMENTS: &str = "python environments";
 
-const TESTS: [Step; 6] = [
+const TESTS: [Step; 7] = [
     step(BINARIES, |_| passed(build())),
     step(ENVIRONMENTS, |_| environments()),
     after(&[ENVIRONMENTS], "rust tests", |_| rust_tests()),
     step("simulation", |_| simulation()),
+    step("cluster", |_| on_cluster(Tier::ControlPlane, "api_server")),
     after(&[BINARIES, ENVIRONMENTS], "compatibility", compatibility),
     after(&[BINARIES, ENVIRONMENTS], "oldest release", oldest_release),
 ];
@@ -108,6 +110,7 @@ pub fn test(only: &[String], list: bool, extent: Extent) -> Result<bool> {
     for step in steps {
         report.step(step.name, step.needs, || (step.run)(extent));
     }
+    cluster::down_unless_somebody_stays();
     Ok(report.finish())
 }
 
@@ -137,6 +140,8 @@ fn rust_tests() -> Result<Outcome> {
             "--workspace",
             "--exclude",
             "simulation",
+            "--exclude",
+            "cluster",
             "--no-fail-fast",
         ])
         .env("DASKJOB_BIN", release_directory()?.join("daskjob"))
@@ -151,6 +156,20 @@ fn rust_tests() -> Result<Outcome> {
 fn simulation() -> Result<Outcome> {
     // Of the whole workspace, so that nothing is compiled again with other features.
     counted(Run::cargo().args(&["test", "--release", "--workspace", "--test", "seeds"]))
+}
+
+/// Tests on a real Kubernetes, where this machine can have one.
+fn on_cluster(tier: Tier, tests: &str) -> Result<Outcome> {
+    let description = match cluster::up(tier) {
+        Err(error) if error.is::<Unavailable>() => {
+            return Ok(Outcome::Skipped(error.to_string()));
+        }
+        outcome => outcome?,
+    };
+    let run = Run::cargo()
+        .args(&["test", "--release", "--workspace", "--test", tests])
+        .env(cluster::DESCRIPTION, description);
+    counted(run)
 }
 
 /// Unmodified Dask against its own scheduler and ours, the same assertions for both.

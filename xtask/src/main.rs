@@ -7,6 +7,7 @@ mod bench;
 mod cache;
 mod check;
 mod clock;
+mod cluster;
 mod command;
 mod gate;
 mod generate;
@@ -41,6 +42,9 @@ enum Task {
     Generate(GenerateArgs),
     /// Measure side by side with stock Dask
     Bench(BenchArgs),
+    /// A real Kubernetes for the tests: start it, end it, look at it
+    #[command(subcommand)]
+    Cluster(cluster::ClusterTask),
     /// Format the sources
     Fmt,
 }
@@ -88,6 +92,7 @@ fn main() -> ExitCode {
         Task::Check => gate::check(),
         Task::Generate(args) => generate::run(args.check).map(|()| true),
         Task::Bench(args) => bench::run(&args.arguments).map(|()| true),
+        Task::Cluster(task) => cluster::run(&task).map(|()| true),
         Task::Fmt => check::format().map(|()| true),
     };
     match outcome {

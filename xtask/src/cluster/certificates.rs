@@ -19,8 +19,19 @@ struct Subject {
     served_names: Vec<String>,
 }
 
-/// Who may do everything: the user of the tests, and the programs that stand in for machines.
-pub const ADMINISTRATORS: [&str; 2] = ["admin", "kwok"];
+/// Who may do everything: the user of the tests, and programs that come without roles of their own.
+const ADMINISTRATORS: [&str; 3] = ["admin", "kwok", "name-server"];
+
+/// Everybody who has a kubeconfig.
+pub const USERS: [&str; 7] = [
+    "admin",
+    "controller-manager",
+    "kubelet",
+    "kwok",
+    "name-server",
+    "proxy",
+    "scheduler",
+];
 
 fn subjects() -> Vec<Subject> {
     let client = |whose, common_name: &str, organization| Subject {

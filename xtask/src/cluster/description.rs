@@ -5,9 +5,9 @@ use std::fs;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::Tier;
 use super::layout::{Layout, NODE_NAME};
 use super::programs::{Programs, kubernetes_version};
+use super::{Tier, images};
 
 /// What a cluster was made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub fn write(layout: &Layout, programs: &Programs, made: &Made) -> Result<()> {
         "logs": layout.logs(),
         "node": made.node.as_ref().map(|_| NODE_NAME),
         "containerd_socket": layout.containerd_socket(),
+        "image_storage": images::storage()?,
+        "base_image": images::BASE,
         "programs": programs,
         "made_from": {"control_plane": made.control_plane, "node": made.node},
     });

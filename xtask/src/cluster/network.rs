@@ -1,11 +1,13 @@
 //! The network namespace a cluster lives in. No packet for a pod or a service leaves the machine: the default route
 //! leads to an address nobody has.
 
+use std::fs;
+
 use anyhow::{Context, Result, bail};
 
 use super::Unavailable;
 use super::layout::{Layout, NODE_ADDRESS, NOWHERE};
-use crate::command::Run;
+use super::prerequisites::tool_named;
 
 /// Makes the namespace, unless it is there.
 pub fn make(layout: &Layout) -> Result<()> {
@@ -42,6 +44,34 @@ pub fn remove(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
+/// Does somebody take datagrams on a port, in the network namespace of a process?
+pub fn listens(pid: i32, port: u16) -> bool {
+    ["udp", "udp6"].iter().any(|table| {
+        let text = fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+        is_bound(&text, port)
+    })
+}
+
+fn is_bound(table: &str, port: u16) -> bool {
+    let port = format!("{port:04X}");
+    table
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(1)?.split_once(':'))
+        .any(|(_, bound)| bound == port)
+}
+
 fn ip(arguments: &[&str]) -> Result<()> {
-    Run::new("ip").args(arguments).run_quietly()
+    tool_named("ip").args(arguments).run_quietly()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_port_is_found() {
+        let table = "  sl  local_address rem_address\n 1: 0100580A:0035 00000000:0000 07\n";
+        assert!(is_bound(table, 53));
+        assert!(!is_bound(table, 54));
+    }
 }

@@ -69,8 +69,13 @@ fn missing(tier: Tier) -> Vec<&'static Tool> {
         .collect()
 }
 
-/// Programs of administrators need not be on a user's PATH.
+/// Where they are: programs of administrators need not be on a user's PATH.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// One of them, ready to be given arguments.
+pub fn tool_named(program: &str) -> Run {
+    Run::new(program).env("PATH", PATH)
+}
 
 fn is_there(program: &str) -> bool {
     if program.starts_with('/') {

@@ -21,11 +21,14 @@ use crate::clock;
 /// Environment variable of every component: `<cluster>/<component>`.
 const MARK: &str = "DASKJOB_TEST_CLUSTER_MEMBER";
 
+/// What a process in a pod is.
+pub const CONTAINER: &str = "container";
+
 /// A process of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     pub pid: i32,
-    /// Name of the component it is, or was started by; `container` for what runs in a pod.
+    /// Name of the component it is, or was started by; [`CONTAINER`] for what runs in a pod.
     pub component: String,
 }
 
@@ -101,7 +104,7 @@ fn membership(process: &Path, cluster: &str) -> Option<String> {
         return Some(component.to_owned());
     }
     let groups = fs::read_to_string(process.join("cgroup")).ok()?;
-    in_group_of(&groups, cluster).then(|| "container".to_owned())
+    in_group_of(&groups, cluster).then(|| CONTAINER.to_owned())
 }
 
 fn mark_of<'a>(variable: &'a str, cluster: &str) -> Option<&'a str> {

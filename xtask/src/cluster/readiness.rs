@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::component::Component;
 use super::layout::Layout;
 use super::prerequisites::PATH;
+use super::process;
 use super::programs::Programs;
 use crate::clock;
 
@@ -72,9 +74,15 @@ impl Kubectl<'_> {
 
 /// Components that were just started: whoever waits for them notices when one ends.
 #[derive(Default)]
-pub struct Started(pub Vec<(&'static str, Child)>);
+pub struct Started(Vec<(&'static str, Child)>);
 
 impl Started {
+    pub fn start(&mut self, layout: &Layout, component: &Component) -> Result<()> {
+        let child = process::start(layout, component)?;
+        self.0.push((component.name, child));
+        Ok(())
+    }
+
     /// Waits until something is so.
     pub fn wait_until(&mut self, layout: &Layout, what: &str, so: impl Fn() -> bool) -> Result<()> {
         const LONGEST: Duration = Duration::from_secs(180);
