@@ -18,6 +18,8 @@ pub struct Description {
     pub kubeconfig: PathBuf,
     pub logs: PathBuf,
     pub containerd_socket: PathBuf,
+    pub image_storage: PathBuf,
+    pub node: Option<String>,
     pub programs: std::collections::BTreeMap<String, PathBuf>,
 }
 
@@ -63,7 +65,14 @@ fn ask(tier: Tier) -> Said {
     if let Some(path) = env::var_os(KNOWN) {
         let text =
             fs::read(&path).expect("DASKJOB_TEST_CLUSTER names the description of a cluster");
-        return serde_json::from_slice(&text).expect("the cluster is described as JSON");
+        let said = serde_json::from_slice(&text).expect("the cluster is described as JSON");
+        if let Said::Cluster(description) = &said {
+            assert!(
+                tier == Tier::ControlPlane || description.node.is_some(),
+                "the cluster of {KNOWN} has no node: unset it"
+            );
+        }
+        return said;
     }
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let tier = tier.number().to_string();

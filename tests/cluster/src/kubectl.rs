@@ -1,4 +1,4 @@
-//! kubectl, as a user has it.
+//! kubectl and other programs, as a user has them.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -27,7 +27,16 @@ impl Answer {
 impl Cluster {
     /// Runs kubectl as the administrator at the root of the repository, with this on its standard input.
     pub fn kubectl(&self, arguments: &[&str], input: &str) -> Answer {
-        let mut child = Command::new(self.program("kubectl"))
+        self.run_with("kubectl", arguments, input)
+    }
+
+    /// Runs a program that was built with the cluster, as the administrator at the root of the repository.
+    pub fn run(&self, program: &str, arguments: &[&str]) -> Answer {
+        self.run_with(program, arguments, "")
+    }
+
+    fn run_with(&self, program: &str, arguments: &[&str], input: &str) -> Answer {
+        let mut child = Command::new(self.program(program))
             .args(arguments)
             .current_dir(root())
             .env("KUBECONFIG", self.kubeconfig())
@@ -39,12 +48,12 @@ impl Cluster {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("kubectl can be started");
+            .expect("the program can be started");
         let mut stdin = child.stdin.take().expect("it was asked for");
         // It may end without reading; its answer says why.
         let _ = stdin.write_all(input.as_bytes());
         drop(stdin);
-        let output = child.wait_with_output().expect("kubectl ends");
+        let output = child.wait_with_output().expect("the program ends");
         Answer {
             success: output.status.success(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -6,12 +6,14 @@
 
 mod cluster;
 mod described;
+mod image;
 mod kubectl;
 mod namespace;
 mod raw;
 mod wait;
 
 pub use cluster::{Cluster, Tier, on_cluster};
+pub use image::BASE_IMAGE;
 pub use kubectl::Answer;
 pub use namespace::TestNamespace;
 pub use raw::Refusal;
