@@ -16,7 +16,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use protocol::messages::{Handshake, Request, decode_client_batch, decode_worker_batch};
-use protocol::pickle::{self, Tree};
+use protocol::pickle::{self, Make, Mutation, Node, PartWriter, Tree};
 use protocol::{FrameDecoder, Frames, Key, Limits, Payload, decode_message};
 
 /// Counts what each thread has allocated.
@@ -161,6 +161,44 @@ fn hostile(real: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![1 => vec(any::<u8>(), 0..300), 4 => changed]
 }
 
+/// Writes the first few objects that are made empty and given a state, each in both ways.
+fn write_objects(tree: Tree, check: impl Fn(Vec<u8>, Vec<u8>)) {
+    let object = |tree: &Tree, id| match tree.node(id) {
+        Node::Object {
+            make: Make::New { class, arguments },
+            mutations,
+        } if tree.as_tuple(*arguments).is_some_and(<[_]>::is_empty)
+            && tree.as_global(*class).is_some() =>
+        {
+            match mutations[..] {
+                [Mutation::SetState(state)] => Some((id, *class, state)),
+                _ => None,
+            }
+        }
+        _ => None,
+    };
+    let found = tree.ids().filter_map(|id| object(&tree, id));
+    let found = found.take(4).collect::<Vec<_>>();
+    let mut writer = PartWriter::new(tree);
+    for (id, class, state) in found {
+        let (mut whole, mut buffers) = (Vec::new(), Vec::new());
+        let is_written = writer.whole(id, &mut whole, &mut buffers).is_ok();
+        let shared = [writer.globals_of(state, class), vec![class]].concat();
+        let Ok(prefix) = writer.prefix(class, &shared) else {
+            continue;
+        };
+        let mut in_two = prefix.pickle.clone();
+        let rest = writer.rest(&prefix, Some(id), state, &mut in_two, &mut buffers);
+        if rest.is_ok() {
+            assert!(
+                is_written,
+                "a whole object can always be written where its state can"
+            );
+            check(in_two, whole);
+        }
+    }
+}
+
 fn cases(count: u32) -> ProptestConfig {
     let asked = std::env::var("PROPTEST_CASES")
         .ok()
@@ -218,10 +256,22 @@ proptest! {
         let pickle = Bytes::from(pickle);
         within(400_000, 3000, pickle.len(), || {
             let _plain = pickle::parse(&pickle, &[]);
+            let _short = Tree::read_within(&pickle, 100);
             if let Ok(tree) = Tree::read(&pickle) {
                 let _again = tree.emit(tree.root());
+                write_objects(tree, |_, _| ());
             }
         });
+    }
+
+    #[test]
+    fn an_object_written_behind_a_prefix_is_the_same_object(pickle in hostile(pickles())) {
+        if let Ok(tree) = Tree::read(&Bytes::from(pickle)) {
+            write_objects(tree, |in_two, whole| {
+                let again = Tree::read(&Bytes::from(in_two)).unwrap();
+                assert_eq!(again.emit(again.root()).unwrap().pickle, whole);
+            });
+        }
     }
 
     #[test]

@@ -3,14 +3,9 @@
 //! What is shared inside the part stays shared, cycles through lists, dicts and object state stay cycles. Works with an
 //! explicit stack, so that depth costs memory only.
 
-use std::collections::{HashMap, HashSet};
-
 use super::opcode;
 use super::tree::{Make, Mutation, Node, NodeId, Tree};
 use super::write::{write_bytes, write_int, write_str};
-use crate::key::KeyBuildHasher;
-
-type NodeMap<T> = HashMap<NodeId, T, KeyBuildHasher>;
 
 /// A pickle written from a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,38 +19,101 @@ pub struct Emitted {
 pub enum EmitError {
     #[error("a tuple or call holds itself")]
     Cycle,
+    #[error("what several objects share holds one of them, or something that one of them holds")]
+    Entangled,
 }
 
 impl Tree {
     /// The pickle of one node.
     pub fn emit(&self, root: NodeId) -> Result<Emitted, EmitError> {
-        let mut emitter = Emitter::new(self, root);
-        emitter.work.push(Work::Visit(root));
-        while let Some(work) = emitter.work.pop() {
-            emitter.perform(work)?;
-        }
-        emitter.out.push(opcode::STOP);
-        Ok(Emitted {
-            pickle: emitter.out,
-            buffers: emitter.buffers,
-        })
+        let mut scratch = Scratch::default();
+        let (mut pickle, mut buffers) = (Vec::new(), Vec::new());
+        let mut emitter = scratch.begin(self, &mut pickle, &mut buffers);
+        emitter.begin_pickle();
+        emitter.count_references(root);
+        emitter.write_node(root)?;
+        emitter.end_pickle();
+        Ok(Emitted { pickle, buffers })
     }
 }
 
-/// How often each node of a part is referred to.
-fn count_references(tree: &Tree, root: NodeId) -> NodeMap<u32> {
-    let mut references = NodeMap::default();
-    let mut pending = vec![root];
-    while let Some(id) = pending.pop() {
-        let count = references.entry(id).or_insert(0_u32);
-        *count += 1;
-        if *count == 1 {
-            pending.append(&mut tree.children(id));
+/// A set of nodes of one tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct NodeSet(Vec<u64>);
+
+impl NodeSet {
+    /// Adds a node; whether it was new.
+    pub(super) fn insert(&mut self, id: NodeId) -> bool {
+        let (word, bit) = (id.index() / 64, 1 << (id.index() % 64));
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
         }
+        let is_new = self.0[word] & bit == 0;
+        self.0[word] |= bit;
+        is_new
     }
-    references
+
+    fn contains(&self, id: NodeId) -> bool {
+        let word = self.0.get(id.index() / 64).copied().unwrap_or(0);
+        word & (1 << (id.index() % 64)) != 0
+    }
 }
 
+/// What an emission knows of a node.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    /// The emission that it is about.
+    emission: u32,
+    /// How often the node is referred to.
+    references: u32,
+    /// Its memo number and one; 0 is none.
+    memo: u32,
+    /// Its parts are being written before it exists itself.
+    is_unmade: bool,
+}
+
+/// What emissions from one tree work with, so that none has to allocate it again.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    marks: Vec<Mark>,
+    emission: u32,
+    work: Vec<Work>,
+    pending: Vec<NodeId>,
+    /// Nodes whose references were counted.
+    counted: Vec<NodeId>,
+}
+
+impl Scratch {
+    /// A new emission behind `out` and `buffers`.
+    pub(super) fn begin<'a>(
+        &'a mut self,
+        tree: &'a Tree,
+        out: &'a mut Vec<u8>,
+        buffers: &'a mut Vec<usize>,
+    ) -> Emitter<'a> {
+        if self.emission == u32::MAX {
+            self.marks.clear();
+            self.emission = 0;
+        }
+        self.emission += 1;
+        if self.marks.len() < tree.len() {
+            self.marks.resize(tree.len(), Mark::default());
+        }
+        self.work.clear();
+        self.counted.clear();
+        Emitter {
+            tree,
+            scratch: self,
+            memo: Vec::new(),
+            memo_before: 0,
+            before: None,
+            out,
+            buffers,
+        }
+    }
+}
+
+#[derive(Debug)]
 enum Work {
     Visit(NodeId),
     Write(u8),
@@ -63,38 +121,115 @@ enum Work {
     Made(NodeId),
 }
 
-struct Emitter<'a> {
+/// One pickle being written.
+pub(super) struct Emitter<'a> {
     tree: &'a Tree,
-    references: NodeMap<u32>,
-    memo: NodeMap<u32>,
-    /// Nodes whose parts are being written before they exist themselves.
-    unmade: HashSet<NodeId, KeyBuildHasher>,
-    out: Vec<u8>,
-    buffers: Vec<usize>,
-    work: Vec<Work>,
+    scratch: &'a mut Scratch,
+    /// Nodes that were given memo numbers here, in order.
+    pub(super) memo: Vec<NodeId>,
+    /// Memo numbers given before.
+    memo_before: u32,
+    /// Nodes written before, most of them without a memo number.
+    before: Option<&'a NodeSet>,
+    out: &'a mut Vec<u8>,
+    buffers: &'a mut Vec<usize>,
 }
 
 impl<'a> Emitter<'a> {
-    fn new(tree: &'a Tree, root: NodeId) -> Self {
-        Self {
-            tree,
-            references: count_references(tree, root),
-            memo: NodeMap::default(),
-            unmade: HashSet::default(),
-            out: vec![opcode::PROTO, tree.protocol.max(4)],
-            buffers: Vec::new(),
-            work: Vec::new(),
+    pub(super) fn begin_pickle(&mut self) {
+        self.out
+            .extend_from_slice(&[opcode::PROTO, self.tree.protocol.max(4)]);
+    }
+
+    pub(super) fn end_pickle(&mut self) {
+        self.out.push(opcode::STOP);
+    }
+
+    pub(super) fn write_opcodes(&mut self, opcodes: &[u8]) {
+        self.out.extend_from_slice(opcodes);
+    }
+
+    /// What was written before, by another emission, may be referred to: these nodes have the first memo numbers.
+    pub(super) fn continue_after(&mut self, memo: &[NodeId], before: &'a NodeSet) {
+        self.before = Some(before);
+        self.memo_before = memo.len() as u32;
+        for (slot, id) in memo.iter().enumerate() {
+            self.mark(*id).memo = slot as u32 + 1;
         }
     }
 
-    fn perform(&mut self, work: Work) -> Result<(), EmitError> {
-        match work {
-            Work::Write(opcode) => self.out.push(opcode),
-            Work::Made(id) => self.made(id),
-            Work::Visit(id) => match self.memo.get(&id) {
-                Some(slot) => self.recall(*slot),
-                None => return self.write(id),
-            },
+    /// Whether a part has something in common with what was written before and cannot refer to it.
+    pub(super) fn is_entangled(&mut self) -> bool {
+        let Some(before) = self.before else {
+            return false;
+        };
+        let counted = std::mem::take(&mut self.scratch.counted);
+        let is_common = |id: &NodeId| {
+            let has_identity = matches!(
+                self.tree.node(*id),
+                Node::List(_)
+                    | Node::Dict(_)
+                    | Node::Set(_)
+                    | Node::Object { .. }
+                    | Node::ByteArray(_)
+                    | Node::Buffer(_)
+                    | Node::ReadonlyBuffer(_)
+            );
+            has_identity && before.contains(*id)
+        };
+        let found = counted.iter().any(is_common);
+        self.scratch.counted = counted;
+        found
+    }
+
+    /// The node is being made by somebody else: a part that refers to it cannot be written.
+    pub(super) fn forbid(&mut self, id: NodeId) {
+        self.mark(id).is_unmade = true;
+    }
+
+    /// The node will be referred to from outside of this emission.
+    pub(super) fn keep(&mut self, id: NodeId) {
+        self.mark(id).references += 1;
+    }
+
+    fn mark(&mut self, id: NodeId) -> &mut Mark {
+        let mark = &mut self.scratch.marks[id.index()];
+        if mark.emission != self.scratch.emission {
+            *mark = Mark {
+                emission: self.scratch.emission,
+                ..Mark::default()
+            };
+        }
+        mark
+    }
+
+    /// Counts how often each node below is referred to; must be called before the node is written.
+    pub(super) fn count_references(&mut self, root: NodeId) {
+        let mut pending = std::mem::take(&mut self.scratch.pending);
+        pending.clear();
+        pending.push(root);
+        while let Some(id) = pending.pop() {
+            let mark = self.mark(id);
+            mark.references += 1;
+            if mark.references == 1 && mark.memo == 0 {
+                self.scratch.counted.push(id);
+                self.tree.visit_children(id, |child| pending.push(child));
+            }
+        }
+        self.scratch.pending = pending;
+    }
+
+    pub(super) fn write_node(&mut self, root: NodeId) -> Result<(), EmitError> {
+        self.scratch.work.push(Work::Visit(root));
+        while let Some(work) = self.scratch.work.pop() {
+            match work {
+                Work::Write(opcode) => self.out.push(opcode),
+                Work::Made(id) => self.made(id),
+                Work::Visit(id) => match self.mark(id).memo.checked_sub(1) {
+                    Some(slot) => self.recall(slot),
+                    None => self.write(id)?,
+                },
+            }
         }
         Ok(())
     }
@@ -110,23 +245,27 @@ impl<'a> Emitter<'a> {
     }
 
     fn made(&mut self, id: NodeId) {
-        self.unmade.remove(&id);
-        if self.references.get(&id).is_some_and(|count| *count > 1) {
+        let number = self.memo_before + self.memo.len() as u32 + 1;
+        let mark = self.mark(id);
+        mark.is_unmade = false;
+        if mark.references > 1 {
+            mark.memo = number;
+            self.memo.push(id);
             self.out.push(opcode::MEMOIZE);
-            let slot = self.memo.len() as u32;
-            self.memo.insert(id, slot);
         }
     }
 
     /// Schedules work so that it is done in the order given.
     fn schedule(&mut self, work: impl DoubleEndedIterator<Item = Work>) {
-        self.work.extend(work.rev());
+        self.scratch.work.extend(work.rev());
     }
 
     fn write(&mut self, id: NodeId) -> Result<(), EmitError> {
-        if !self.unmade.insert(id) {
+        let mark = self.mark(id);
+        if mark.is_unmade {
             return Err(EmitError::Cycle);
         }
+        mark.is_unmade = true;
         let tree = self.tree;
         match tree.node(id) {
             Node::Tuple(items) => self.write_tuple(id, items),
@@ -219,7 +358,7 @@ impl<'a> Emitter<'a> {
     }
 
     fn write_leaf(&mut self, node: &Node) {
-        let out = &mut self.out;
+        let out = &mut *self.out;
         match node {
             Node::None => out.push(opcode::NONE),
             Node::Bool(value) => out.push(if *value {

@@ -1,12 +1,14 @@
 //! Pickles without Python: what a scheduler must read or write itself. Nothing is ever executed.
 //!
 //! [`parse`] reads plain data and refuses anything else; [`Tree::read`] keeps calls and classes as nodes, so that parts
-//! of a graph can be recognised and written again as pickles of their own; [`PickleWriter`] and `exceptions` write.
+//! of a graph can be recognised and written again as pickles of their own ([`PartWriter`]); [`PickleWriter`] and
+//! `exceptions` write.
 //! Invariant: no recursion on what a peer sent, and at most one node per byte of it.
 
 mod emit;
 pub mod exceptions;
 mod opcode;
+mod parts;
 mod read;
 mod tree;
 mod value;
@@ -15,6 +17,7 @@ mod write;
 use bytes::Bytes;
 
 pub use emit::{EmitError, Emitted};
+pub use parts::{PartWriter, Prefix};
 pub use tree::{Make, Mutation, Node, NodeId, Tree};
 pub use value::PickleValue;
 pub use write::PickleWriter;

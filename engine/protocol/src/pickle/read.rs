@@ -38,8 +38,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn read(mut self) -> Result<Tree, Unsupported> {
-        loop {
+    pub(super) fn read(self) -> Result<Tree, Unsupported> {
+        self.read_within(usize::MAX)
+    }
+
+    pub(super) fn read_within(mut self, max_opcodes: usize) -> Result<Tree, Unsupported> {
+        for _ in 0..max_opcodes {
             let opcode = self.byte()?;
             if opcode == opcode::STOP {
                 let root = self.pop()?;
@@ -51,6 +55,7 @@ impl<'a> Reader<'a> {
             }
             self.step(opcode)?;
         }
+        Err(Unsupported::TooLarge(max_opcodes))
     }
 
     fn step(&mut self, opcode: u8) -> Result<(), Unsupported> {

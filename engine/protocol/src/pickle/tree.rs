@@ -4,6 +4,7 @@
 //! recurses. Invariant: every [`NodeId`] in a tree is an index of that tree's arena.
 
 use bytes::Bytes;
+use smallvec::{SmallVec, smallvec};
 
 use super::Unsupported;
 use super::read::Reader;
@@ -12,6 +13,13 @@ use crate::text::Text;
 /// A node of one [`Tree`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(pub(super) u32);
+
+impl NodeId {
+    /// Its place in the arena.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// What one opcode, or several that change the same object, would build.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,8 +97,29 @@ impl Tree {
         Reader::new(pickle).read()
     }
 
+    /// The same, for no more than this many opcodes: memory and time are in proportion to them.
+    pub fn read_within(pickle: &Bytes, max_opcodes: usize) -> Result<Self, Unsupported> {
+        Reader::new(pickle).read_within(max_opcodes)
+    }
+
     pub fn root(&self) -> NodeId {
         self.root
+    }
+
+    /// All nodes, also those that the root does not lead to.
+    pub fn ids(&self) -> impl Iterator<Item = NodeId> + use<> {
+        (0..self.nodes.len() as u32).map(NodeId)
+    }
+
+    /// Adds a node that was not in the pickle.
+    pub fn push(&mut self, node: Node) -> NodeId {
+        self.nodes.push(node);
+        NodeId(self.nodes.len() as u32 - 1)
+    }
+
+    /// Takes back what was added last, down to this many nodes; none that is left may refer to them.
+    pub fn truncate(&mut self, len: usize) {
+        self.nodes.truncate(len);
     }
 
     pub fn node(&self, id: NodeId) -> &Node {
@@ -151,36 +180,19 @@ impl Tree {
         }
     }
 
-    /// The nodes a node refers to, in the order they are written.
-    pub fn children(&self, id: NodeId) -> Vec<NodeId> {
-        let pairs = |entries: &[(NodeId, NodeId)]| {
-            entries
-                .iter()
-                .flat_map(|(key, value)| [*key, *value])
-                .collect()
-        };
+    /// Calls `each` with the nodes a node refers to, in the order they are written.
+    pub fn visit_children(&self, id: NodeId, mut each: impl FnMut(NodeId)) {
         match self.node(id) {
             Node::Tuple(items) | Node::List(items) | Node::Set(items) | Node::FrozenSet(items) => {
-                items.clone()
+                items.iter().copied().for_each(each);
             }
-            Node::Dict(entries) => pairs(entries),
-            Node::ReadonlyBuffer(buffer) => vec![*buffer],
+            Node::Dict(entries) => visit_pairs(entries, each),
+            Node::ReadonlyBuffer(buffer) => each(*buffer),
             Node::Object { make, mutations } => {
-                let mut children = make.children();
+                make.visit_children(&mut each);
                 for mutation in mutations {
-                    match mutation {
-                        Mutation::SetState(state) => children.push(*state),
-                        // The setter is given the object itself.
-                        Mutation::Call { setter, state } => {
-                            children.extend_from_slice(&[*setter, id, *state])
-                        }
-                        Mutation::Append(items) | Mutation::AddItems(items) => {
-                            children.extend_from_slice(items)
-                        }
-                        Mutation::SetItems(entries) => children.append(&mut pairs(entries)),
-                    }
+                    mutation.visit_children(id, &mut each);
                 }
-                children
             }
             Node::None
             | Node::Bool(_)
@@ -191,24 +203,47 @@ impl Tree {
             | Node::Bytes(_)
             | Node::ByteArray(_)
             | Node::Buffer(_)
-            | Node::Global { .. } => Vec::new(),
+            | Node::Global { .. } => {}
+        }
+    }
+}
+
+fn visit_pairs(entries: &[(NodeId, NodeId)], mut each: impl FnMut(NodeId)) {
+    for (key, value) in entries {
+        each(*key);
+        each(*value);
+    }
+}
+
+impl Mutation {
+    fn visit_children(&self, object: NodeId, each: &mut impl FnMut(NodeId)) {
+        match self {
+            Self::SetState(state) => each(*state),
+            // The setter is given the object itself.
+            Self::Call { setter, state } => [*setter, object, *state].into_iter().for_each(each),
+            Self::Append(items) | Self::AddItems(items) => items.iter().copied().for_each(each),
+            Self::SetItems(entries) => visit_pairs(entries, each),
         }
     }
 }
 
 impl Make {
-    pub(super) fn children(&self) -> Vec<NodeId> {
+    fn visit_children(&self, each: &mut impl FnMut(NodeId)) {
+        self.children().into_iter().for_each(each);
+    }
+
+    pub(super) fn children(&self) -> SmallVec<[NodeId; 3]> {
         match self {
             Self::Reduce {
                 callable,
                 arguments,
-            } => vec![*callable, *arguments],
-            Self::New { class, arguments } => vec![*class, *arguments],
+            } => smallvec![*callable, *arguments],
+            Self::New { class, arguments } => smallvec![*class, *arguments],
             Self::NewWithKeywords {
                 class,
                 arguments,
                 keywords,
-            } => vec![*class, *arguments, *keywords],
+            } => smallvec![*class, *arguments, *keywords],
         }
     }
 }
