@@ -28,6 +28,8 @@ from pairings import Pairing
 
 HERE = pathlib.Path(__file__).resolve().parent
 START_TIMEOUT_S = 60
+# Names the directory that holds those of all clusters of a run.
+CLUSTERS_DIRECTORY = "COMPAT_DIRECTORY"
 
 
 # Runs a program that is killed when the test run is, however that ends. (A `preexec_fn` would do the same, but is not
@@ -117,7 +119,8 @@ class Cluster:
         self.worker_args = worker_args or []  # of every worker, beside those of the plan
         self.security = security
         self.env = env or {}
-        self.directory = pathlib.Path(tempfile.mkdtemp(prefix=f"compat-{pairing.name}-"))
+        above = os.environ.get(CLUSTERS_DIRECTORY)
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix=f"{pairing.name}-", dir=above))
         self.scheduler: Process | None = None
         self.workers: dict[str, Process] = {}
         self.starts = 0
@@ -237,7 +240,7 @@ class Cluster:
 
     @contextlib.contextmanager
     def _asking(self, timeout_s: float):
-        """A function that asks the scheduler who it is. Without a client where it can be: this is done for every test."""
+        """A function that asks the scheduler who it is; without a client where it can be, since every test asks."""
         if self.security is None:
             with wire.connect_and_greet(self.host_and_port, timeout_s) as connection:
                 yield lambda: wire.call(connection, op="identity", n_workers=-1, reply=True)

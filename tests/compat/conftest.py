@@ -1,14 +1,17 @@
-"""Fixtures of the compatibility suite: clusters per pairing, clients, time limits, and marks for intended differences."""
+"""Fixtures of the compatibility suite: clusters per pairing, clients, time limits, marks for intended differences."""
 
 from __future__ import annotations
 
 import faulthandler
+import os
+import shutil
 import signal
 import sys
+import tempfile
 
 import pytest
 
-from cluster import Cluster
+from cluster import CLUSTERS_DIRECTORY, Cluster
 from pairings import PAIRINGS, Pairing
 
 DEFAULT_LIMIT_S = 30
@@ -30,6 +33,16 @@ def pytest_configure(config):
     if config.option.durations is None:
         config.option.durations = 15
         config.option.durations_min = 1.0
+
+
+    if not hasattr(config, "workerinput"):
+        # Of the process that starts the others, so that it goes however they end.
+        config.compat_directory = os.environ[CLUSTERS_DIRECTORY] = tempfile.mkdtemp(prefix="compat-")
+
+
+def pytest_unconfigure(config):
+    if hasattr(config, "compat_directory"):
+        shutil.rmtree(config.compat_directory, ignore_errors=True)
 
 
 def pytest_report_header(config):
