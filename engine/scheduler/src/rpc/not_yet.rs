@@ -37,6 +37,8 @@ const FEATURES: &[(&str, &[&str])] = &[
             "publish_get",
             "publish_delete",
             "publish_list",
+            // Up to 2026.3.
+            "publish_wait_flush",
         ],
     ),
     ("Variable", &["variable_set", "variable_get"]),
