@@ -9,6 +9,9 @@ fn rule(rule: &str, message: &str) -> Value {
     json!({"rule": rule, "message": message})
 }
 
+/// White space of any script, inside a class of a regular expression.
+const WHITE_SPACE: &str = r"\x09-\x0d\x{85}\pZ";
+
 /// An amount: a whole number, or text.
 pub(crate) fn of_quantity() -> Value {
     json!([
@@ -26,7 +29,7 @@ pub(crate) fn of_quantity() -> Value {
 /// A container image.
 pub(crate) fn of_image() -> Value {
     json!([rule(
-        r"!self.matches('\\s')",
+        &format!("!self.matches(r'[{WHITE_SPACE}]')"),
         "an image holds no white space: remove it",
     )])
 }
@@ -65,7 +68,7 @@ pub(crate) fn of_group_name() -> Value {
 pub(crate) fn of_dask_resources() -> Value {
     json!([
         rule(
-            r"self.all(name, name.matches('^[^\\s=,]+$'))",
+            &format!("self.all(name, name.matches(r'^[^{WHITE_SPACE}=,]+$'))"),
             "the name of a resource is empty or holds white space, = or ,: use a word such as GPU",
         ),
         rule(

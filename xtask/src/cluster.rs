@@ -144,16 +144,18 @@ pub const DESCRIPTION: &str = "DASKJOB_TEST_CLUSTER";
 
 /// Makes sure that a cluster is there; returns the file that describes it. Two at once wait for each other.
 pub fn up(tier: Tier) -> Result<PathBuf> {
-    prerequisites::provide(tier)?;
-    let programs = Programs::of(tier)?;
     let layout = layout()?;
     let _lock = lock(&layout)?;
+    let was = description::read(&layout);
+    // A node that is there is kept, and described.
+    let has_node = was.as_ref().is_some_and(|was| was.node.is_some());
+    prerequisites::provide(tier)?;
+    let programs = Programs::of(if has_node { Tier::Node } else { tier })?;
     let stopwatch = clock::start();
     let kubectl = Kubectl {
         layout: &layout,
         programs: &programs,
     };
-    let was = description::read(&layout);
     let control_plane = component::control_plane(&layout, &programs);
     let mut made = Made {
         control_plane: fingerprint(&control_plane, &certificates::USERS.join(" ")),
@@ -166,7 +168,6 @@ pub fn up(tier: Tier) -> Result<PathBuf> {
         say(&format!("starting the test cluster {} …", layout.name));
         remove(&layout)?;
         start::control_plane(&layout, &kubectl, &control_plane)?;
-        description::write(&layout, &programs, &made)?;
         say(&format!(
             "ready after {:.1} s",
             stopwatch.elapsed().as_secs_f64()
@@ -175,6 +176,7 @@ pub fn up(tier: Tier) -> Result<PathBuf> {
     if tier == Tier::Node {
         provide_node(&layout, &kubectl, &mut made)?;
     }
+    description::write(&layout, &programs, &made)?;
     Ok(layout.description())
 }
 
@@ -192,7 +194,6 @@ fn provide_node(layout: &Layout, kubectl: &Kubectl, made: &mut Made) -> Result<(
     let stopwatch = clock::start();
     start::node(layout, kubectl, &components)?;
     made.node = wanted;
-    description::write(layout, kubectl.programs, made)?;
     say(&format!(
         "the node is ready after {:.1} s",
         stopwatch.elapsed().as_secs_f64()

@@ -1,5 +1,6 @@
 //! The custom resource on a real API server, and the control plane that the other tests on it rely on.
 
+mod agreement;
 mod control_plane;
 mod definition;
 mod edits;
