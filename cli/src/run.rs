@@ -16,6 +16,7 @@ mod interpreter;
 mod logs;
 mod manifest;
 mod notes;
+mod pace;
 mod process;
 mod report;
 mod session;

@@ -4,10 +4,12 @@
 //! (the lifeline) and passes signals on. The supervisor, in a session of its own, runs the job. It is the reaper of
 //! all its descendants, so that none can escape by `setsid` or by losing its parent. When the lifeline closes, however
 //! the front ended, the supervisor ends everything; when the supervisor is killed, the front does, being a reaper too.
+//! Where there are control groups, what is left when both were killed at once is found in them by the next run.
 
 pub mod front;
 pub mod process_tree;
 
+use crate::control_groups::RunGroups;
 use crate::run::{self, RunArgs};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -82,7 +84,7 @@ async fn supervise(arguments: SuperviseArgs) -> u8 {
         () = lifeline_closed() => End::Abandoned,
     };
     session.ending(end);
-    let remaining = end_everything(&mut signals).await;
+    let remaining = end_everything(&mut signals, session.groups()).await;
     let exit_code = session.finish(end, remaining);
     if !keep {
         remove_directory(&arguments.directory);
@@ -90,12 +92,16 @@ async fn supervise(arguments: SuperviseArgs) -> u8 {
     exit_code
 }
 
-/// Ends every descendant; another signal meanwhile means at once.
-async fn end_everything(signals: &mut Signals) -> usize {
+/// Ends every descendant, then what else is in the run's control groups, and removes these; another signal meanwhile
+/// means at once.
+async fn end_everything(signals: &mut Signals, groups: Option<Arc<RunGroups>>) -> usize {
     let hurry = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&hurry);
-    let mut ending =
-        tokio::task::spawn_blocking(move || process_tree::end_descendants(GRACE, &told));
+    let mut ending = tokio::task::spawn_blocking(move || {
+        let descendants = process_tree::end_descendants(GRACE, &told);
+        let others = groups.map_or(0, |groups| groups.remove());
+        descendants.max(others)
+    });
     loop {
         tokio::select! {
             remaining = &mut ending => return remaining.unwrap_or(0),

@@ -252,10 +252,26 @@ pub struct Failure {
     /// Exit code; 128 + signal for a program ended by a signal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
+    /// For a failure of class OutOfMemory, as far as it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryUse>,
     /// The last lines of its log, at most 4 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub log: Option<String>,
+}
+
+/// What a role was allowed and what it took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub struct MemoryUse {
+    /// Its limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_bytes: Option<i64>,
+    /// The most it ever used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_bytes: Option<i64>,
 }
 
 /// How far the clean-up is.

@@ -9,6 +9,11 @@ use std::path::PathBuf;
 /// when the command ends. The command finds the cluster with a plain `Client()`. It runs in a directory of its own that
 /// holds the manifest's files; without files, in the manifest's directory. Modules beside the manifest can be imported.
 ///
+/// Limits are enforced where the kernel lets this user make control groups: as root, or in one of one's own
+/// (`systemd-run --user --scope -p Delegate=yes daskjob run …`). Memory and CPU limits then hold for scheduler, program
+/// and each worker with its nanny, all with their descendants; elsewhere a note says so, and the memory of workers is
+/// watched by their nannies alone.
+///
 /// What only a cluster can do (image, pod templates, network policy, TTL) is ignored and said so.
 ///
 /// Exit code: that of the job's command (128 + signal when it was killed); 2 when the manifest is refused, 70 when the

@@ -4,6 +4,7 @@
 //! scheduler's numbers and of time passing; it ends when the program does, or when it no longer can.
 
 mod endings;
+mod memory;
 mod questions;
 mod starting;
 
@@ -13,14 +14,17 @@ use super::environment::Environment;
 use super::groups::{Group, SlotState};
 use super::interpreter::Interpreter;
 use super::logs::Tail;
-use super::process::Exit;
+use super::pace::Pace;
+use super::process::{Exit, Who};
 use crate::clock;
+use crate::control_groups::RunGroups;
 use crate::supervise::process_tree;
 use contract::Role;
 use contract::status::{ConditionStatus, Failure, FailureClass, JobStatus, condition, reason};
+use memory::Held;
 use plan::{ResolvedJob, names};
 use questions::Answer;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -39,6 +43,8 @@ pub struct Setting<'a> {
     pub manifest_directory: &'a Path,
     pub shell: &'a Environment,
     pub console: &'a Arc<Console>,
+    /// Where the system allows them.
+    pub groups: Option<&'a RunGroups>,
     /// When the whole job must have finished.
     pub active_deadline: Option<Instant>,
 }
@@ -66,8 +72,11 @@ pub struct Attempt<'a> {
     progress: Progress,
     asked: Option<Instant>,
     adapted: Option<Instant>,
+    pace: Pace,
     counted: Option<(Instant, u64)>,
     kernel_kills_at_begin: u64,
+    /// The control groups of processes that were started.
+    leaves: HashMap<Who, Held>,
     exits: UnboundedSender<Exit>,
     answers: UnboundedSender<Answer>,
 }
@@ -107,8 +116,10 @@ pub async fn run(setting: Setting<'_>, status: &mut JobStatus) -> AttemptEnd {
         progress: Progress::default(),
         asked: None,
         adapted: None,
+        pace: Pace::default(),
         counted: None,
-        kernel_kills_at_begin: endings::kernel_kills(),
+        kernel_kills_at_begin: memory::kernel_kills(),
+        leaves: HashMap::new(),
         exits,
         answers,
     };

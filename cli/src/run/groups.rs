@@ -10,10 +10,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// The longest wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// How often in a row fewer workers must do before some are retired.
-const FEWER_BEFORE_SHRINKING: u32 = 3;
-
-/// Losses a group may have beside two for each of its workers.
+/// Losses a group may have beside two for each of its workers, and all it may have before one has ever registered: what
+/// cannot live is not tried for long.
 const LOSSES_ALLOWED: u32 = 3;
 
 /// The workers of one group.
@@ -23,6 +21,11 @@ pub struct Group {
     /// Ever more, never fewer: a slot keeps its index, and a name is not used twice.
     pub slots: Vec<Slot>,
     pub lost: u32,
+    /// Workers that ran out of memory and were started again by their nannies. Dask itself bounds these: a task that
+    /// costs too many workers is given up.
+    pub started_again: u32,
+    /// Whether one of its workers has ever registered.
+    pub has_lived: bool,
     pub scaling: Option<Scaling>,
     job: String,
     attempt: u32,
@@ -90,6 +93,8 @@ impl Group {
             name: name.to_owned(),
             slots: Vec::new(),
             lost: 0,
+            started_again: 0,
+            has_lived: false,
             scaling,
             job: job.to_owned(),
             attempt,
@@ -128,7 +133,7 @@ impl Group {
 
     /// What to do when this many workers would do. More at once; fewer only after they would have done several
     /// times in a row, because load comes in waves.
-    pub fn adapt(&mut self, target: u32) -> Adaptation {
+    pub fn adapt(&mut self, target: u32, wait_count: u32) -> Adaptation {
         let wanted = u32::try_from(self.wanted().count()).unwrap_or(u32::MAX);
         if target >= wanted {
             self.fewer = 0;
@@ -139,7 +144,7 @@ impl Group {
             };
         }
         self.fewer += 1;
-        if self.fewer < FEWER_BEFORE_SHRINKING || self.shrinking {
+        if self.fewer < wait_count || self.shrinking {
             return Adaptation::Keep;
         }
         self.fewer = 0;
@@ -185,6 +190,9 @@ impl Group {
 
     /// How many workers the group may lose in an attempt.
     pub fn losses_allowed(&self) -> u32 {
+        if !self.has_lived {
+            return LOSSES_ALLOWED;
+        }
         LOSSES_ALLOWED + 2 * u32::try_from(self.wanted().count()).unwrap_or(u32::MAX / 4)
     }
 }
@@ -234,6 +242,7 @@ mod tests {
     fn a_lost_worker_is_replaced_after_a_wait_that_doubles_up_to_a_bound() {
         let now = clock::monotonic();
         let mut group = group(20, now);
+        group.has_lived = true;
         group.slots[0].state = SlotState::Running { pid: 1 };
         let mut waits = Vec::new();
         for _ in 0..9 {
@@ -256,16 +265,14 @@ mod tests {
     #[test]
     fn a_group_may_lose_only_so_many() {
         let now = clock::monotonic();
-        let mut group = group(1, now);
-        let losses: Vec<Loss> = (0..6).map(|_| group.lose(0, false, now)).collect();
-        assert_eq!(
-            losses
-                .iter()
-                .filter(|loss| **loss == Loss::Replaced)
-                .count(),
-            5
-        );
-        assert_eq!(losses[5], Loss::TooMany);
+        for (has_lived, replaced) in [(true, 5), (false, 3)] {
+            let mut group = group(1, now);
+            group.has_lived = has_lived;
+            let losses = (0..=replaced).map(|_| group.lose(0, false, now));
+            let mut expected = vec![Loss::Replaced; replaced];
+            expected.push(Loss::TooMany);
+            assert_eq!(losses.collect::<Vec<_>>(), expected, "{has_lived}");
+        }
     }
 
     #[test]
@@ -289,14 +296,14 @@ mod tests {
     fn a_group_grows_at_once_and_shrinks_after_a_while() {
         let now = clock::monotonic();
         let mut group = adaptive(1, 5);
-        assert_eq!(group.adapt(4), Adaptation::Grow(3));
+        assert_eq!(group.adapt(4, 3), Adaptation::Grow(3));
         group.grow(3, now);
         assert_eq!(
-            [1, 1, 4, 1, 1].map(|target| group.adapt(target)),
+            [1, 1, 4, 1, 1].map(|target| group.adapt(target, 3)),
             [Adaptation::Keep; 5],
             "a wave resets the count"
         );
-        assert_eq!(group.adapt(1), Adaptation::Shrink(3));
+        assert_eq!(group.adapt(1, 3), Adaptation::Shrink(3));
     }
 
     #[test]

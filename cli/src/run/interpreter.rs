@@ -75,7 +75,10 @@ pub enum InterpreterError {
         contract::environment::CACHE_DIRECTORY
     )]
     NoCacheDirectory,
-    #[error("cannot make a virtual environment in {directory}: {reason}")]
+    #[error(
+        "cannot make a virtual environment in {directory}: {reason}\n\
+         Or name a Python that has distributed, with --python PATH"
+    )]
     VirtualEnvironment { directory: String, reason: String },
 }
 

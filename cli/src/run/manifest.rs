@@ -41,6 +41,7 @@ impl Refused {
             reason: self.reason.to_owned(),
             message: contract::status::log_tail(&self.sentence),
             exit_code: None,
+            memory: None,
             log: None,
         }
     }

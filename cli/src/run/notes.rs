@@ -1,6 +1,7 @@
 //! What of a manifest has no meaning on one machine: said, or refused where ignoring it would be wrong.
 
 use super::environment::of_pod;
+use crate::control_groups::Controller;
 use plan::{EnvValue, Refusal, ResolvedEnv, ResolvedJob, ResolvedRole};
 
 /// What is ignored, as sentences.
@@ -21,12 +22,33 @@ pub fn ignored(job: &ResolvedJob) -> Vec<String> {
             "ttlSecondsAfterFinished is ignored: everything is removed at the end".to_owned(),
         );
     }
-    if roles(job)
-        .any(|(field, role)| !field.contains("worker") && !role.resources.limits.is_empty())
-    {
-        notes.push("limits of scheduler and job are not enforced here; memory limits of workers are, by their nannies".to_owned());
-    }
     notes
+}
+
+/// Which limits of the manifest this machine does not keep, and why.
+pub fn not_enforced(
+    job: &ResolvedJob,
+    why_not: &dyn Fn(Controller) -> Option<String>,
+) -> Option<String> {
+    let wanted = |controller: &Controller| {
+        roles(job).any(|(_, role)| role.resources.limits.contains_key(controller.as_str()))
+    };
+    let missing: Vec<(&str, String)> = Controller::ALL
+        .into_iter()
+        .filter(wanted)
+        .filter_map(|controller| Some((controller.as_str(), why_not(controller)?)))
+        .collect();
+    let (_, why) = missing.first()?;
+    let names: Vec<&str> = missing.iter().map(|(name, _)| *name).collect();
+    let nannies = if names.contains(&Controller::Memory.as_str()) {
+        " (nannies still watch the memory of workers)"
+    } else {
+        ""
+    };
+    Some(format!(
+        "{} limits are not enforced{nannies}: {why}",
+        names.join(" and ")
+    ))
 }
 
 /// What cannot be run here, and why.
@@ -107,9 +129,31 @@ mod tests {
     fn what_is_ignored_is_said_and_a_plain_job_has_nothing_to_say() {
         assert_eq!(ignored(&job("{job: {command: [x]}}")), Vec::<String>::new());
         let notes = ignored(&job(
-            "{image: a, template: {spec: {}}, ttlSecondsAfterFinished: 1, networkPolicy: {from: [{}]}, scheduler: {limits: {cpu: 1}}}",
+            "{image: a, template: {spec: {}}, ttlSecondsAfterFinished: 1, networkPolicy: {from: [{}]}}",
         ));
-        assert_eq!(notes.len(), 5, "{notes:?}");
+        assert_eq!(notes.len(), 4, "{notes:?}");
+    }
+
+    #[test]
+    fn limits_that_do_not_hold_are_one_note_and_only_where_there_are_any() {
+        let nowhere = |_| Some("no control groups are mounted here".to_owned());
+        let nothing = "{job: {command: [x]}, workers: {requests: {cpu: 1}}}";
+        assert_eq!(not_enforced(&job(nothing), &nowhere), None);
+        let both = "{scheduler: {limits: {cpu: 1}}, workers: {limits: {memory: 1Gi}}}";
+        assert_eq!(
+            not_enforced(&job(both), &nowhere).as_deref(),
+            Some(
+                "memory and cpu limits are not enforced (nannies still watch the memory of workers): \
+                 no control groups are mounted here"
+            )
+        );
+        let only_memory_holds =
+            |controller| (controller == Controller::Cpu).then(|| "it is not".to_owned());
+        assert_eq!(
+            not_enforced(&job(both), &only_memory_holds).as_deref(),
+            Some("cpu limits are not enforced: it is not")
+        );
+        assert_eq!(not_enforced(&job(both), &|_| None), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::commands::CommandLine;
 use super::console::{Console, Stream};
 use super::environment::Environment;
 use super::logs::Tail;
+use crate::control_groups::Leaf;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -17,8 +18,11 @@ use tokio::sync::mpsc::UnboundedSender;
 /// How long the job's output is waited for after its end: a process it left behind may hold the pipe open.
 const LAST_OUTPUT: Duration = Duration::from_millis(500);
 
+/// What the kernel sends when memory runs out.
+const SIGKILL: i32 = 9;
+
 /// Which process of an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Who {
     Scheduler,
     Runner,
@@ -39,6 +43,11 @@ impl Exit {
             (Some(code), _) => u8::try_from(code).unwrap_or(u8::MAX),
             (None, signal) => contract::exit_code::of_signal(signal.unwrap_or_default()),
         }
+    }
+
+    /// Whether it was killed outright, or by what its shell reports was.
+    pub fn killed(&self) -> bool {
+        self.code() == contract::exit_code::of_signal(SIGKILL)
     }
 
     /// How it ended, as the end of a sentence.
@@ -72,10 +81,12 @@ pub struct Launch<'a> {
     pub command: &'a CommandLine,
     pub environment: &'a Environment,
     pub directory: &'a Path,
+    /// Where the system allows one.
+    pub leaf: Option<&'a Leaf>,
 }
 
 impl Launch<'_> {
-    fn command(&self) -> Command {
+    fn command(&self) -> io::Result<Command> {
         let mut command = std::process::Command::new(&self.command.program);
         if let Some(called) = self.command.called {
             std::os::unix::process::CommandExt::arg0(&mut command, called);
@@ -86,7 +97,10 @@ impl Launch<'_> {
             .envs(self.environment)
             .current_dir(self.directory)
             .stdin(Stdio::null());
-        Command::from(command)
+        if let Some(leaf) = self.leaf {
+            leaf.hold(&mut command)?;
+        }
+        Ok(Command::from(command))
     }
 
     /// Starts a process whose output goes to a file; its end is sent to `exits`.
@@ -96,7 +110,7 @@ impl Launch<'_> {
             .append(true)
             .open(log)?;
         let child = self
-            .command()
+            .command()?
             .stdout(file.try_clone()?)
             .stderr(file)
             .spawn()?;
@@ -112,7 +126,7 @@ impl Launch<'_> {
         exits: &UnboundedSender<Exit>,
     ) -> io::Result<(u32, Arc<Mutex<Tail>>)> {
         let mut child = self
-            .command()
+            .command()?
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;

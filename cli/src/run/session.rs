@@ -11,6 +11,7 @@ use super::interpreter::{self, Interpreter, Wishes};
 use super::manifest::{self, Refused};
 use super::{logs, notes};
 use crate::clock;
+use crate::control_groups::{self, RunGroups};
 use crate::supervise::{End, process_tree};
 use crate::validate::refusals_text;
 use contract::status::{
@@ -43,6 +44,8 @@ pub struct Session {
     pub(super) job: Option<ResolvedJob>,
     pub(super) status: JobStatus,
     exit_code: u8,
+    /// Where the system allows them.
+    groups: Option<Arc<RunGroups>>,
     /// Ends of the cluster's logs, taken before it was ended.
     pub(super) log_ends: Vec<(String, String)>,
 }
@@ -66,6 +69,7 @@ impl Session {
             job: None,
             status: JobStatus::default(),
             exit_code: 0,
+            groups: None,
             log_ends: Vec::new(),
         }
     }
@@ -122,12 +126,32 @@ impl Session {
                 directory.display()
             ))
         })?;
+        self.make_groups(&job);
         Ok(Prepared {
             job,
             interpreter,
             manifest_directory,
             shell,
         })
+    }
+
+    fn make_groups(&mut self, job: &ResolvedJob) {
+        let made = control_groups::make(&self.directory, self.arguments.keep);
+        if made.swept > 0 {
+            self.console.say(&format!(
+                "ended {} processes of an earlier run that was killed",
+                made.swept
+            ));
+        }
+        if let Some(note) = notes::not_enforced(job, &|controller| made.why_not(controller)) {
+            self.console.say(&format!("note: {note}"));
+        }
+        self.groups = made.groups.map(Arc::new);
+    }
+
+    /// The control groups of the run, once they are made.
+    pub fn groups(&self) -> Option<Arc<RunGroups>> {
+        self.groups.clone()
     }
 
     async fn run_attempts(&mut self, prepared: &Prepared) {
@@ -218,6 +242,7 @@ impl Session {
             manifest_directory: &prepared.manifest_directory,
             shell: &prepared.shell,
             console: &self.console,
+            groups: self.groups.as_deref(),
             active_deadline,
         };
         let end = attempt::run(setting, &mut self.status).await;
@@ -234,8 +259,10 @@ impl Session {
             failure.message,
             wait.as_secs()
         ));
-        let ending = tokio::task::spawn_blocking(|| {
-            process_tree::end_descendants(GRACE_BETWEEN_ATTEMPTS, &AtomicBool::new(false))
+        let groups = self.groups();
+        let ending = tokio::task::spawn_blocking(move || {
+            process_tree::end_descendants(GRACE_BETWEEN_ATTEMPTS, &AtomicBool::new(false));
+            groups.map(|groups| groups.end_leaves())
         });
         // The deadline of the whole job is looked at by the next attempt, at once.
         let _ = tokio::join!(ending, tokio::time::sleep(wait));
@@ -306,6 +333,7 @@ impl Session {
             reason: reason::CANCELLED.to_owned(),
             message: format!("the run was cancelled by signal {number}"),
             exit_code: Some(i32::from(exit_code::of_signal(number))),
+            memory: None,
             log: None,
         };
         self.fail(failure, exit_code::of_signal(number));

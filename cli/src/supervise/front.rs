@@ -1,6 +1,7 @@
 //! The process the user started: starts the supervisor, passes signals on, hands back its exit code.
 
 use super::{GRACE, Signals, process_tree, remove_directory};
+use crate::control_groups;
 use crate::run::RunArgs;
 use rustix::process::{Pid, Signal, kill_process};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -23,6 +24,7 @@ pub fn main(arguments: &RunArgs) -> ExitCode {
     let outcome = supervised(&directory);
     // Normally nothing is left to do: this is for a supervisor that was killed.
     process_tree::end_descendants(GRACE, &AtomicBool::new(false));
+    control_groups::remove_recorded(&directory);
     if !arguments.keep {
         remove_directory(&directory);
     }

@@ -1,8 +1,9 @@
 //! Nothing stays behind, however a run ends: Ctrl-C, SIGTERM, SIGKILL of either of the two processes that watch each
 //! other, and jobs that do their best to stay.
 
-use crate::harness::{Place, Running, need_python};
+use crate::harness::{Finished, Place, Running, need_python};
 use rustix::process::Signal;
+use std::time::Duration;
 
 /// A job that ignores SIGTERM, as does a grandchild of it in a session of its own.
 const STUBBORN: &str = r#"
@@ -31,48 +32,43 @@ fn stubborn(place: &Place) -> Running<'_> {
     running
 }
 
+/// What is left when that job is told to end, by these signals in turn.
+fn told(signals: &[Signal], code: i32) -> Finished {
+    let place = Place::new();
+    let running = stubborn(&place);
+    for (number, signal) in signals.iter().enumerate() {
+        if number > 0 {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        running.signal(running.pid(), *signal);
+    }
+    running.end().expect(code)
+}
+
 #[test]
 fn ctrl_c_ends_a_job_that_resists() {
     need_python!();
-    let place = Place::new();
-    let running = stubborn(&place);
-    running.signal(running.pid(), Signal::INT);
-    let finished = running.end();
-    assert_eq!(finished.code, 130, "{}", finished.stderr);
-    let status = finished.status();
-    assert_eq!(
-        (&status["jobStatus"], &status["failure"]["reason"]),
-        (&"Failed".into(), &"Cancelled".into())
-    );
+    let finished = told(&[Signal::INT], 130);
+    finished.expect_failure("Cancelled", "Cancelled");
+    assert_eq!(finished.status()["jobStatus"], "Failed");
 }
 
 #[test]
 fn sigterm_ends_a_job_that_resists() {
     need_python!();
-    let place = Place::new();
-    let running = stubborn(&place);
-    running.signal(running.pid(), Signal::TERM);
-    assert_eq!(running.end().code, 143);
+    told(&[Signal::TERM], 143);
 }
 
 #[test]
 fn a_second_ctrl_c_ends_at_once() {
     need_python!();
-    let place = Place::new();
-    let running = stubborn(&place);
-    running.signal(running.pid(), Signal::INT);
-    std::thread::sleep(std::time::Duration::from_millis(200));
-    running.signal(running.pid(), Signal::INT);
-    assert_eq!(running.end().code, 130);
+    told(&[Signal::INT, Signal::INT], 130);
 }
 
 #[test]
 fn killing_the_program_leaves_nothing() {
     need_python!();
-    let place = Place::new();
-    let running = stubborn(&place);
-    running.signal(running.pid(), Signal::KILL);
-    assert_eq!(running.end().code, -1);
+    told(&[Signal::KILL], -1);
 }
 
 #[test]
@@ -82,15 +78,8 @@ fn killing_the_supervisor_leaves_nothing() {
     let running = stubborn(&place);
     let supervisor = place.processes_with("daskjob supervise");
     running.signal(supervisor[0], Signal::KILL);
-    let finished = running.end();
-    assert_eq!(finished.code, 70, "{}", finished.stderr);
-    assert!(
-        finished
-            .stderr
-            .contains("the supervisor was killed by signal 9"),
-        "{}",
-        finished.stderr
-    );
+    let finished = running.end().expect(70);
+    finished.expect_said("the supervisor was killed by signal 9");
 }
 
 #[test]
@@ -114,7 +103,7 @@ workers: {numberOfWorkers: 2}
     let running = place.start_job(spec, &[]);
     running.until_said("busy");
     running.signal(running.pid(), Signal::INT);
-    assert_eq!(running.end().code, 130);
+    running.end().expect(130);
 }
 
 #[test]
@@ -124,9 +113,7 @@ fn ctrl_c_is_how_an_interactive_cluster_ends() {
     let running = place.start_job("workers: {numberOfWorkers: 1}", &["--output", "json"]);
     running.until_said("scheduler at tcp://127.0.0.1:");
     running.signal(running.pid(), Signal::INT);
-    let finished = running.end();
-    assert_eq!(finished.code, 0, "{}", finished.stderr);
-    assert_eq!(finished.status()["jobStatus"], "Complete");
+    assert_eq!(running.end().expect(0).status()["jobStatus"], "Complete");
 }
 
 #[test]

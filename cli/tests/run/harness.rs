@@ -25,6 +25,31 @@ pub struct Finished {
 }
 
 impl Finished {
+    /// Its exit code must be this one; else everything it said is shown.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{}\n{}", self.text(), self.stderr);
+        self
+    }
+
+    /// It must have said this to people.
+    #[track_caller]
+    pub fn expect_said(&self, sentence: &str) {
+        assert!(self.stderr.contains(sentence), "{}", self.stderr);
+    }
+
+    /// Class and reason of its failure must be these.
+    #[track_caller]
+    pub fn expect_failure(&self, class: &str, reason: &str) -> Value {
+        let failure = self.status()["failure"].clone();
+        assert_eq!(
+            (failure["class"].as_str(), failure["reason"].as_str()),
+            (Some(class), Some(reason)),
+            "{failure:#}"
+        );
+        failure
+    }
+
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
@@ -36,6 +61,14 @@ impl Finished {
         serde_json::from_str(line)
             .unwrap_or_else(|error| panic!("{error}: {text}\n{}", self.stderr))
     }
+}
+
+/// Runs a job with this spec in a place of its own, to this exit code; its status is JSON.
+#[track_caller]
+pub fn outcome(spec: &str, code: i32) -> Finished {
+    Place::new()
+        .run_job(spec, &["--output", "json"])
+        .expect(code)
 }
 
 /// A Python with distributed, or a line that says why a test is skipped.
@@ -209,7 +242,7 @@ impl Place {
     }
 }
 
-fn finished(output: Output) -> Finished {
+pub fn finished(output: Output) -> Finished {
     Finished {
         code: output.status.code().unwrap_or(-1),
         stdout: output.stdout,
@@ -247,6 +280,11 @@ impl Running<'_> {
     pub fn signal(&self, pid: i32, signal: rustix::process::Signal) {
         rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal)
             .unwrap();
+    }
+
+    /// Waits for the end, and looks at nothing.
+    pub fn reap(mut self) {
+        self.child.wait().unwrap();
     }
 
     /// Waits for the end. After it nothing may be left, at once or, when the run was killed, soon.

@@ -8,6 +8,8 @@
 mod endings;
 mod examples;
 mod harness;
+mod limits;
 mod outcomes;
 mod refusals;
 mod surroundings;
+mod virtual_environment;

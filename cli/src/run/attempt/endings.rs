@@ -1,29 +1,14 @@
 //! What the end of a process means for its attempt, and how an attempt fails.
 
-use super::{Attempt, AttemptEnd, Scheduler};
+use super::{Attempt, AttemptEnd, Scheduler, memory};
 use crate::clock;
+use crate::control_groups::MemoryRecord;
 use crate::run::groups::Loss;
 use crate::run::logs;
 use crate::run::process::{Exit, Who};
 use contract::Role;
 use contract::status::{Failure, FailureClass, reason};
 use plan::names;
-use std::os::unix::process::ExitStatusExt;
-
-/// What the kernel sends when memory runs out.
-const SIGKILL: i32 = 9;
-
-/// How often the kernel has killed a process of this machine because memory ran out.
-pub(super) fn kernel_kills() -> u64 {
-    let statistics = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
-    let count = statistics
-        .lines()
-        .find_map(|line| line.strip_prefix("oom_kill "));
-    count
-        .and_then(|count| count.trim().parse().ok())
-        .unwrap_or(0)
-}
-
 impl Attempt<'_> {
     pub(super) fn heard_of_end(&mut self, exit: Exit) -> Option<AttemptEnd> {
         match exit.who {
@@ -34,12 +19,14 @@ impl Attempt<'_> {
     }
 
     fn runner_ended(&mut self, exit: Exit) -> AttemptEnd {
+        self.look_at_memory_of_workers();
+        self.count_lost();
         let code = exit.code();
         if code == 0 {
             return AttemptEnd::Succeeded;
         }
-        let out_of_memory =
-            exit.status.signal() == Some(SIGKILL) && kernel_kills() > self.kernel_kills_at_begin;
+        let record = self.memory_of(Who::Runner);
+        let out_of_memory = self.ran_out_of_memory(record, exit);
         let (class, reason) = match (exit.status.code(), out_of_memory) {
             (_, true) => (FailureClass::OutOfMemory, reason::OUT_OF_MEMORY),
             (Some(_), false) => (FailureClass::Application, reason::NON_ZERO_EXIT),
@@ -47,7 +34,7 @@ impl Attempt<'_> {
         };
         let mut message = format!("the program {}", exit.description());
         if out_of_memory {
-            message.push_str(": the machine ran out of memory");
+            message.push_str(&format!(": {}", memory::sentence(record)));
         }
         if self.status.workers.lost > 0 {
             message.push_str(&format!(
@@ -70,6 +57,7 @@ impl Attempt<'_> {
                 reason: reason.to_owned(),
                 message,
                 exit_code: Some(i32::from(code)),
+                memory: out_of_memory.then(|| memory::in_status(record)),
                 log: tail.filter(|tail| !tail.is_empty()),
             },
             exit_code: code,
@@ -87,6 +75,10 @@ impl Attempt<'_> {
             (true, Some(_)) => None,
             (true, None) => Some(AttemptEnd::Idle),
             (false, _) => {
+                let record = self.memory_of(Who::Scheduler);
+                if exit.killed() && self.ran_out_of_memory(record, exit) {
+                    return Some(self.out_of_memory(Role::Scheduler, &name, exit, record));
+                }
                 let (class, reason) = if answered {
                     (FailureClass::SchedulerLost, reason::SCHEDULER_LOST)
                 } else {
@@ -105,24 +97,33 @@ impl Attempt<'_> {
 
     fn worker_ended(&mut self, exit: Exit, group: usize, slot: usize) -> Option<AttemptEnd> {
         let name = self.groups[group].slots[slot].name.clone();
+        let record = self.leave(Who::Worker { group, slot });
         let outcome = self.groups[group].lose(slot, exit.code() == 0, clock::monotonic());
         // With the scheduler its workers end too.
         if self.scheduler == Scheduler::Closed || outcome == Loss::Retired {
             return None;
         }
-        self.status.workers.lost += 1;
-        self.setting.console.say(&format!(
-            "worker {name} {}; it is replaced",
-            exit.description()
-        ));
+        self.count_lost();
+        let out_of_memory = exit.killed() && self.ran_out_of_memory(record, exit);
+        let mut how = exit.description();
+        if out_of_memory {
+            how.push_str(&format!(": {}", memory::sentence(record)));
+        }
         match outcome {
-            Loss::Replaced | Loss::Retired => None,
+            Loss::Replaced | Loss::Retired => {
+                self.setting
+                    .console
+                    .say(&format!("worker {name} {how}; it is replaced"));
+                None
+            }
+            Loss::TooMany if out_of_memory => {
+                Some(self.out_of_memory(Role::Worker, &name, exit, record))
+            }
             Loss::TooMany => {
                 let message = format!(
-                    "group {} lost more than {} workers; the last one, {name}, {}",
+                    "group {} lost more than {} workers; the last one, {name}, {how}",
                     self.groups[group].name,
                     self.groups[group].losses_allowed(),
-                    exit.description()
                 );
                 Some(self.infrastructure_failure(
                     Role::Worker,
@@ -133,6 +134,33 @@ impl Attempt<'_> {
                 ))
             }
         }
+    }
+
+    /// A part of the cluster, not the program, that the kernel ended for its memory.
+    fn out_of_memory(
+        &self,
+        role: Role,
+        name: &str,
+        exit: Exit,
+        record: Option<MemoryRecord>,
+    ) -> AttemptEnd {
+        let message = format!(
+            "the {role} {}: {}",
+            exit.description(),
+            memory::sentence(record)
+        );
+        let mut end = self.infrastructure_failure(
+            role,
+            name,
+            FailureClass::OutOfMemory,
+            reason::OUT_OF_MEMORY,
+            message,
+        );
+        if let AttemptEnd::Failed { failure, .. } = &mut end {
+            failure.exit_code = Some(i32::from(exit.code()));
+            failure.memory = Some(memory::in_status(record));
+        }
+        end
     }
 
     pub(super) fn not_started(&self, role: Role, name: &str, why: &str) -> AttemptEnd {
@@ -169,6 +197,7 @@ impl Attempt<'_> {
                 reason: reason.to_owned(),
                 message,
                 exit_code: None,
+                memory: None,
                 log: log.filter(|log| !log.is_empty()),
             },
             exit_code: if class == FailureClass::Deadline {

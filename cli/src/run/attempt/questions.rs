@@ -16,9 +16,6 @@ use std::time::{Duration, Instant};
 const ASK_EVERY_AT_FIRST: Duration = Duration::from_millis(200);
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
-/// How often groups that adapt are looked at.
-const ADAPT_EVERY: Duration = Duration::from_secs(2);
-
 /// What the scheduler said.
 pub enum Answer {
     Counted {
@@ -43,6 +40,7 @@ impl Attempt<'_> {
             return;
         }
         self.asked = Some(now);
+        self.look_at_memory_of_workers();
         let answers = self.answers.clone();
         tokio::spawn(async move {
             // A scheduler that is busy answers late; the next question comes anyway.
@@ -58,7 +56,7 @@ impl Attempt<'_> {
         if !adapts
             || self
                 .adapted
-                .is_some_and(|adapted| now < adapted + ADAPT_EVERY)
+                .is_some_and(|adapted| now < adapted + self.pace.interval)
         {
             return;
         }
@@ -97,7 +95,7 @@ impl Attempt<'_> {
             if self.groups[index].scaling.is_none() {
                 continue;
             }
-            match self.groups[index].adapt(target) {
+            match self.groups[index].adapt(target, self.pace.wait_count) {
                 Adaptation::Keep => {}
                 Adaptation::Grow(count) => self.groups[index].grow(count, now),
                 Adaptation::Shrink(count) => self.shrink(index, count, http_port),
@@ -154,12 +152,29 @@ impl Attempt<'_> {
             .sum();
     }
 
+    /// Losses, after there was one.
+    pub(super) fn count_lost(&mut self) {
+        for (known, group) in self.status.workers.groups.iter_mut().zip(&self.groups) {
+            known.lost = group.lost + group.started_again;
+        }
+        self.status.workers.lost = self
+            .status
+            .workers
+            .groups
+            .iter()
+            .map(|group| group.lost)
+            .sum();
+    }
+
     pub(super) fn update_workers(&mut self, told: Option<(Counts, Option<&[String]>)>) {
         let registered = |slot: &&Slot| match told {
             Some((_, Some(names))) => names.contains(&slot.name),
             Some((_, None)) => matches!(slot.state, SlotState::Running { .. }),
             None => false,
         };
+        for group in &mut self.groups {
+            group.has_lived |= told.is_some() && group.slots.iter().any(|slot| registered(&slot));
+        }
         let workers = &mut self.status.workers;
         workers.groups = self
             .groups
@@ -168,7 +183,8 @@ impl Attempt<'_> {
                 name: group.name.clone(),
                 desired: count(group.wanted().count()),
                 ready: count(group.slots.iter().filter(registered).count()),
-                lost: group.lost,
+                lost: group.lost + group.started_again,
+                ..GroupWorkers::default()
             })
             .collect();
         workers.desired = workers.groups.iter().map(|group| group.desired).sum();

@@ -5,6 +5,7 @@ use crate::clock;
 use crate::run::commands::{self, LOOPBACK};
 use crate::run::environment::{self, Place, Surroundings};
 use crate::run::groups::SlotState;
+use crate::run::pace::Pace;
 use crate::run::process::{Launch, Who, find_program};
 use contract::Role;
 use contract::status::{ConditionStatus, condition, reason};
@@ -68,11 +69,14 @@ impl Attempt<'_> {
         };
         let (environment, _) =
             environment::of_process(self.surroundings(), place, &job.scheduler.env);
+        self.pace = Pace::of(&environment);
+        self.make_leaf(Who::Scheduler, &name, Role::Scheduler, &job.scheduler);
         let launch = Launch {
             who: Who::Scheduler,
             command: &command,
             environment: &environment,
             directory: &directories.files,
+            leaf: self.leaf(Who::Scheduler),
         };
         let pid = launch
             .logged(&self.log_of(Role::Scheduler.as_str()), &self.exits)
@@ -139,6 +143,8 @@ impl Attempt<'_> {
         let Scheduler::Answering { address, .. } = &self.scheduler else {
             return Ok(());
         };
+        let address = address.clone();
+        let who = Who::Worker { group, slot };
         let Setting {
             job,
             directories,
@@ -148,19 +154,26 @@ impl Attempt<'_> {
         let spec = &job.worker_groups[group];
         let name = self.groups[group].slots[slot].name.clone();
         let command =
-            commands::worker_command(job.engine, interpreter, directories, spec, &name, address);
+            commands::worker_command(job.engine, interpreter, directories, spec, &name, &address);
         let place = Place {
             role: Role::Worker,
             name: &name,
             worker_group: Some(&spec.name),
-            scheduler_address: Some(address),
+            scheduler_address: Some(&address),
         };
         let (environment, _) = environment::of_process(self.surroundings(), place, &spec.role.env);
+        let group_name = match self.groups[group].lost {
+            0 => name.clone(),
+            // A worker that is replaced keeps its name; what it left in its group may still be ending.
+            lost => format!("{name}.{lost}"),
+        };
+        self.make_leaf(who, &group_name, Role::Worker, &spec.role);
         let launch = Launch {
-            who: Who::Worker { group, slot },
+            who,
             command: &command,
             environment: &environment,
             directory: &directories.files,
+            leaf: self.leaf(who),
         };
         let pid = launch
             .logged(&self.log_of(&name), &self.exits)
@@ -208,11 +221,13 @@ impl Attempt<'_> {
             called: None,
             arguments: words.map(Into::into).collect(),
         };
+        self.make_leaf(Who::Runner, &name, Role::Runner, &runner.role);
         let launch = Launch {
             who: Who::Runner,
             command: &command,
             environment: &environment,
             directory,
+            leaf: self.leaf(Who::Runner),
         };
         match launch.shown(console, &self.exits) {
             Ok((pid, tail)) => self.runner = Some(Runner { pid, tail }),

@@ -1,0 +1,242 @@
+//! Limits are kept by control groups where the system allows it, and said to be missing where not. Tests that need the
+//! right to make control groups are skipped without it, with a line that says so.
+
+use crate::harness::{Finished, Place, Running, finished, need_python};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::process::Command;
+
+/// Whether the kernel lets us limit: version one, as root.
+fn may_limit() -> bool {
+    let may = ["memory", "cpu"].iter().all(|controller| {
+        let directory = format!("/sys/fs/cgroup/{controller}");
+        rustix::fs::access(directory, rustix::fs::Access::WRITE_OK).is_ok()
+            && std::fs::exists(format!("/sys/fs/cgroup/{controller}/cgroup.procs")).unwrap()
+    });
+    if !may {
+        eprintln!("skipped: the memory and cpu hierarchies of version one may not be written here");
+    }
+    may
+}
+
+fn out_of_memory(finished: &Finished, role: &str, limit: u64) -> Value {
+    let failure = finished.status()["failure"].clone();
+    assert_eq!(
+        (&failure["role"], &failure["class"], &failure["reason"]),
+        (&role.into(), &"OutOfMemory".into(), &"OutOfMemory".into()),
+        "{failure:#}\n{}",
+        finished.stderr
+    );
+    assert_eq!(failure["exitCode"], 137, "{failure:#}");
+    assert_eq!(failure["memory"]["limitBytes"], json!(limit));
+    let peak = failure["memory"]["peakBytes"].as_u64().unwrap();
+    assert!((limit / 10 * 9..=limit).contains(&peak), "{failure:#}");
+    let sentence = format!("it ran out of memory (limit {} MiB, at most", limit >> 20);
+    assert!(finished.stderr.contains(&sentence), "{}", finished.stderr);
+    failure
+}
+
+#[test]
+fn a_program_over_its_limit_ran_out_of_memory() {
+    need_python!();
+    if !may_limit() {
+        return;
+    }
+    let spec = "
+job:
+  limits: {memory: 100Mi, cpu: 500m}
+  command: [python, main.py]
+  files:
+    main.py: |
+      import os
+      place = dict(line.strip().split(':', 2)[1:] for line in open('/proc/self/cgroup'))
+      for controller, file in [('memory', 'memory.limit_in_bytes'), ('cpu', 'cpu.cfs_quota_us')]:
+          print(controller, open(f'/sys/fs/cgroup/{controller}{place[controller]}/{file}').read().strip(), flush=True)
+      if os.fork():
+          print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
+      held = b'x' * (400 << 20)
+";
+    let finished = Place::new().run_job(spec, &["--output", "json", "--engine", "dask"]);
+    assert_eq!(finished.code, 137, "{}", finished.stderr);
+    let told = finished.text();
+    assert!(
+        told.starts_with("memory 104857600\ncpu 50000\n-9\n"),
+        "{told}"
+    );
+    out_of_memory(&finished, "runner", 100 << 20);
+}
+
+#[test]
+fn a_scheduler_over_its_limit_ran_out_of_memory() {
+    need_python!();
+    if !may_limit() {
+        return;
+    }
+    let spec = "
+scheduler: {limits: {memory: 250Mi}}
+job:
+  command: [python, main.py]
+  files:
+    main.py: |
+      import time
+      from dask.distributed import Client
+      client = Client()
+      client.set_metadata(['large'], 'x' * (600 << 20))
+      time.sleep(1000)
+";
+    for engine in ["native", "dask"] {
+        let finished = Place::new().run_job(spec, &["--output", "json", "--engine", engine]);
+        assert_eq!(finished.code, 70, "{engine}: {}", finished.stderr);
+        out_of_memory(&finished, "scheduler", 250 << 20);
+        assert_eq!(finished.status()["attempt"], 1);
+    }
+}
+
+#[test]
+fn a_worker_over_its_limit_is_counted_and_its_nanny_starts_it_again() {
+    need_python!();
+    if !may_limit() {
+        return;
+    }
+    let spec = "
+env: [{name: DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES, value: '0'}]
+workers: {limits: {memory: 400Mi}}
+job:
+  command: [python, main.py]
+  files:
+    main.py: |
+      from dask.distributed import Client, KilledWorker
+      client = Client()
+      try:
+          client.submit(lambda: len(b'x' * (2 << 30))).result()
+      except KilledWorker:
+          print('given up, and then', client.submit(sum, [1, 2]).result())
+";
+    let finished = Place::new().run_job(spec, &["--output", "json"]);
+    assert_eq!(finished.code, 0, "{}", finished.stderr);
+    assert!(
+        finished.text().contains("given up, and then 3"),
+        "{}",
+        finished.text()
+    );
+    let sentence =
+        "worker job-1-worker-default-0: it ran out of memory (limit 400 MiB, at most 400 MiB used)";
+    assert!(finished.stderr.contains(sentence), "{}", finished.stderr);
+    assert_eq!(finished.status()["workers"]["lost"], 1);
+}
+
+/// A job with a grandchild that has left its session and its parents.
+const ESCAPING: &str =
+    "job: {command: [sh, -c, 'setsid sh -c \"sleep 1001 & exit\"; echo escaped; sleep 1002']}";
+
+fn kill_both_at_once(place: &Place, running: &Running<'_>) {
+    let supervisor = place.processes_with("daskjob supervise")[0];
+    for signal in [Signal::STOP, Signal::KILL] {
+        running.signal(running.pid(), signal);
+        running.signal(supervisor, signal);
+    }
+}
+
+#[test]
+fn what_is_left_when_both_are_killed_at_once_is_ended_by_the_next_run() {
+    need_python!();
+    if !may_limit() {
+        return;
+    }
+    let place = Place::new();
+    let running = place.start_job(ESCAPING, &[]);
+    running.until_said("escaped");
+    kill_both_at_once(&place, &running);
+    running.reap();
+    assert!(!place.processes_with("sleep 1001").is_empty());
+    let finished = place.run_job("job: {command: ['true']}", &[]);
+    assert_eq!(finished.code, 0, "{}", finished.stderr);
+    assert!(
+        finished
+            .stderr
+            .contains("processes of an earlier run that was killed"),
+        "{}",
+        finished.stderr
+    );
+}
+
+/// The program behind a shell that has a view of its own of the machine's mounts.
+fn with_mounts(place: &Place, set_up: &str, spec: &str) -> Finished {
+    let manifest = place.manifest(spec);
+    let plain = place.command(&["run", manifest.to_str().unwrap()]);
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "sh", "-ec"])
+        .arg(format!("{set_up}\nexec \"$@\""))
+        .arg("sh")
+        .arg(plain.get_program())
+        .args(plain.get_args());
+    for (name, value) in plain.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let finished = finished(command.output().unwrap());
+    place.nothing_is_left(&finished.stderr);
+    finished
+}
+
+#[test]
+fn without_control_groups_the_run_goes_on_with_one_note_if_there_are_limits() {
+    need_python!();
+    if !may_limit() {
+        return;
+    }
+    let nothing = "mount -t tmpfs none /sys/fs/cgroup";
+    for (limits, notes) in [
+        ("limits: {memory: 2Gi, cpu: 1}", 1),
+        ("requests: {cpu: 1}", 0),
+    ] {
+        let spec = format!("{limits}\njob: {{command: ['true']}}");
+        let finished = with_mounts(&Place::new(), nothing, &spec);
+        assert_eq!(finished.code, 0, "{}", finished.stderr);
+        let told = "note: memory and cpu limits are not enforced (nannies still watch the memory of workers): \
+                    no control groups are mounted here\n";
+        assert_eq!(
+            finished.stderr.matches(told).count(),
+            notes,
+            "{}",
+            finished.stderr
+        );
+        assert_eq!(finished.stderr.matches("note:").count(), notes);
+    }
+}
+
+#[test]
+fn version_two_holds_each_process_of_a_run_that_has_a_group_of_its_own() {
+    need_python!();
+    if !may_limit() {
+        return;
+    }
+    let group = format!("try-run-{}", std::process::id());
+    let set_up = format!(
+        "mount -t cgroup2 none /sys/fs/cgroup\nmkdir /sys/fs/cgroup/{group}\necho $$ > /sys/fs/cgroup/{group}/cgroup.procs"
+    );
+    // Controllers of version one are not to be had in version two: what it holds together is looked at here.
+    let spec = "
+job:
+  command: [sh, -c, 'grep ^0:: /proc/self/cgroup; setsid sleep 1000 & exit 0']
+";
+    let finished = with_mounts(&Place::new(), &set_up, spec);
+    assert_eq!(finished.code, 0, "{}", finished.stderr);
+    let place = finished.text();
+    assert!(
+        place.starts_with(&format!("0::/{group}/daskjob-")) && place.ends_with("/job-1-runner\n"),
+        "{place}{}",
+        finished.stderr
+    );
+    let left = format!("/sys/fs/cgroup/unified/{group}");
+    let groups: Vec<_> = std::fs::read_dir(&left)
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.file_type().unwrap().is_dir())
+        .collect();
+    assert!(groups.is_empty(), "{groups:?}");
+    std::fs::remove_dir(left).unwrap();
+}
