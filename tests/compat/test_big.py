@@ -28,7 +28,7 @@ def many(pairing):
     return 100_000 if pairing.scheduler == "native" or os.environ.get("COMPAT_FULL") else 5_000
 
 
-@pytest.mark.limit(240)
+@pytest.mark.limit(600)
 def test_map_of_a_hundred_thousand(client, many):
     futures = client.map(tasks.increment, range(many))
     wait(futures)
