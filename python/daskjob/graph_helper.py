@@ -828,6 +828,37 @@ def limit_memory(limit_bytes) -> None:
         pass
 
 
+#: Slots of a task, in the order of its pickled state; the same order is in graph/direct/tasks.rs.
+KNOWN_SLOTS = ["_data_producer", "_dependencies", "_is_coro", "_repr", "_token", "args", "func", "key", "kwargs"]
+
+
+def makes_known_tasks() -> bool:
+    """Whether this release makes and pickles tasks as the scheduler does where it does without us (graph/direct)."""
+    import cloudpickle
+
+    try:
+        from dask._expr import Expr, LLGExpr
+        from dask._task_spec import Alias, Task, TaskRef, convert_legacy_graph
+        from distributed.client import _MapExpr
+
+        state_of = splice_state()
+        if state_of is None or Task.get_all_slots() != KNOWN_SLOTS or cloudpickle.list_registry_pickle_by_value():
+            return False
+        mapped = _MapExpr(operator.add, ([1, 2], (TaskRef("x"), 3)), "m", True, {}, {"k": 4}, ("a", "b")).__dask_graph__()
+        expected = {"a": Task("a", operator.add, 1, Alias("x"), k=4), "b": Task("b", operator.add, 2, 3, k=4)}
+        parameters = ["func", "iterables", "key", "pure", "annotations", "kwargs", "_cached_keys"]
+        return (
+            _MapExpr._parameters == parameters
+            and list(mapped) == list(expected)
+            and all(type(mapped[key]) is Task and state_of(mapped[key]) == state_of(expected[key]) for key in expected)
+            and LLGExpr(expected).__dask_graph__() == expected
+            and all(kind.__dask_annotations__ is Expr.__dask_annotations__ for kind in (LLGExpr, _MapExpr))
+            and convert_legacy_graph({"s": Alias("s"), **expected}) == expected
+        )
+    except Exception:
+        return False
+
+
 def hello() -> dict:
     import distributed
 
@@ -836,6 +867,7 @@ def hello() -> dict:
         "executable": sys.executable,
         "distributed": distributed.__version__,
         "versions": versions(),
+        "makes_known_tasks": makes_known_tasks(),
     }
 
 

@@ -17,18 +17,20 @@ import itertools
 import logging
 import os
 import threading
+import time
 import types
 
 logger = logging.getLogger("distributed.scheduler")
 
 #: Hooks of a scheduler plugin that are called here; the others are refused when a plugin overrides them.
-SUPPORTED_HOOKS = {"start", "before_close", "close", "add_worker", "remove_worker"}
-OTHER_HOOKS = {
-    "add_client", "remove_client", "restart", "transition", "update_graph", "valid_workers_downscaling", "log_event"
+SUPPORTED_HOOKS = {
+    "start", "before_close", "close", "add_worker", "remove_worker", "add_client", "remove_client", "restart"
 }  # fmt: skip
+OTHER_HOOKS = {"transition", "update_graph", "valid_workers_downscaling", "log_event"}
 KNOWN_HOOKS = SUPPORTED_HOOKS | OTHER_HOOKS
 
-
+#: How old the newest measurement of the scheduler's process may be when somebody looks at it.
+MONITOR_SECONDS = 0.5
 #: How long a plugin may take to hear of one event before the next plugin is told.
 HOOK_LIMIT_SECONDS = 30
 
@@ -209,7 +211,7 @@ COROUTINES = {
 REFUSED = {
     "transition", "transitions", "stream_comms", "client_comms", "worker_send", "client_send", "send_all", "report",
     "client_desires_keys", "client_releases_keys", "stimulus_task_finished", "handle_worker", "set_restrictions",
-    "stream_handlers", "rpc", "http_server", "http_application", "listen", "periodic_callbacks",
+    "stream_handlers", "rpc", "http_server", "http_application", "listen",
 }  # fmt: skip
 
 
@@ -222,6 +224,9 @@ class SchedulerShim:
         self.local_directory = local_directory
         self.plugins: dict[str, object] = {}
         self.extensions: dict[str, object] = {}
+        #: Whatever plugins and functions put here; the scheduler's own timers are not Python's.
+        self.periodic_callbacks: dict[str, object] = {}
+        self._monitor = None
         self.loop = self.io_loop = None
         self.status = status_running()
 
@@ -289,6 +294,21 @@ class SchedulerShim:
     @property
     def total_memory(self):
         return sum(worker.memory_limit or 0 for worker in self._current().workers.values())
+
+    @property
+    def monitor(self):
+        """As stock's, about the scheduler's process; it measures when somebody looks."""
+        if self._monitor is None:
+            self._monitor = monitor_of_scheduler()
+        if not self._monitor.count or time.monotonic() - self._monitor.last_time >= MONITOR_SECONDS:
+            self._monitor.update()
+        return self._monitor
+
+    @property
+    def handlers(self):
+        """Remote operations by name, as far as they can be called from here."""
+        plain = {op: plain_call(self._queries, op) for op in PLAIN.values()}
+        return {**plain, **{op: coroutine_call(self._queries, op) for op in COROUTINES.values()}}
 
     @property
     def events(self):
@@ -366,6 +386,16 @@ def coroutine_call(queries: Queries, op: str):
         return await queries.ask_async(op, **arguments)
 
     return call
+
+
+def monitor_of_scheduler():
+    import psutil
+    from distributed.system_monitor import SystemMonitor
+
+    monitor = SystemMonitor(monitor_gil_contention=False)
+    # The scheduler has started this process.
+    monitor.proc = psutil.Process(os.getppid())
+    return monitor
 
 
 def status_running():

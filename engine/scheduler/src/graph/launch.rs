@@ -32,6 +32,8 @@ pub struct Environment {
     pub distributed: String,
     /// As `distributed.versions.get_versions()`: host and packages.
     pub versions: Value,
+    /// Its Dask makes of a map, and pickles as a task, what `direct` does.
+    pub makes_known_tasks: bool,
 }
 
 /// Starts a helper and waits for its hello, for no longer than `options.start_limit` or until `closed` is true.
@@ -134,6 +136,7 @@ impl Environment {
             executable: text("executable")?,
             distributed: text("distributed")?,
             versions: hello.get("versions").cloned().unwrap_or_default(),
+            makes_known_tasks: hello.get("makes_known_tasks").is_some_and(Value::is_truthy),
         })
     }
 }

@@ -87,6 +87,9 @@ fn ready(
 ) -> Arc<Notify> {
     let (outgoing, pieces) = mpsc::unbounded_channel();
     tokio::spawn(write_out(write, pieces));
+    // Preloaded modules may teach a helper other ways to pickle.
+    let makes_known_tasks = environment.makes_known_tasks && shared.options.preload.is_empty();
+    shared.direct.enable(makes_known_tasks);
     let head_changed = Arc::new(Notify::new());
     {
         let mut state = shared.lock();

@@ -1,4 +1,5 @@
-//! Graph helpers: Python processes beside the scheduler that open what only Python can open.
+//! Graphs of clients become tasks here: simple ones in `direct`, all others in graph helpers, which are Python processes
+//! beside the scheduler that open what only Python can open.
 //!
 //! Owns their life, their bounds and the channel to them; knows nothing of the core's state. Callers see async
 //! functions; that a helper crashed, hung or ate its memory is an error of the one request it was working on, and what
@@ -7,6 +8,7 @@
 mod annotations;
 mod bounds;
 mod channel;
+mod direct;
 mod error;
 mod functions;
 mod job;
@@ -26,11 +28,13 @@ pub use launch::Environment;
 
 use bytes::Bytes;
 use channel::Kind;
+use direct::{Direct, Refusal};
 use functions::Functions;
 use job::{Answer, Job};
 use pool::{Pool, SlotState, Step};
 use protocol::messages::UpdateGraph;
 use protocol::{Value, encode_value};
+use reply::Opened;
 use scheduler_core::Graph;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -94,6 +98,7 @@ struct Shared {
     /// Tells the tasks of the helpers that the handle is gone.
     closed: watch::Sender<bool>,
     functions: Functions,
+    direct: Arc<Direct>,
 }
 
 #[derive(Default)]
@@ -134,13 +139,14 @@ impl GraphHelpers {
             environment: watch::Sender::new(None),
             closed: watch::Sender::new(false),
             functions: Functions::default(),
+            direct: Arc::default(),
         });
         shared.lock().pool.slots[0].state = SlotState::Starting;
         link::start(shared.clone(), 0);
         Arc::new(Self { shared })
     }
 
-    /// Opens a client's graph. Answers of one client come in the order of its calls' first polls.
+    /// Opens a client's graph. A graph that needs no helper may be there before one that was sent earlier.
     ///
     /// Left to the caller: `fifo_timeout_ns`, `code`, `span_metadata`.
     pub async fn materialize(
@@ -148,18 +154,16 @@ impl GraphHelpers {
         client: &str,
         update: &UpdateGraph,
     ) -> Result<Graph, GraphError> {
-        let (header, blobs) = request::materialize(update)?;
-        let (sender, answer) = oneshot::channel();
-        let client = Some(Arc::from(client));
-        self.shared.submit(Job {
-            kind: Kind::Materialize,
-            header,
-            blobs,
-            client,
-            answer: Answer::Graph(sender),
-            lost_unread: 0,
-        });
-        let opened = answer.await.unwrap_or_else(|_| Err(closing()))?;
+        let opened = match self.shared.direct.open(update).await {
+            Ok(opened) => opened,
+            Err(refusal) => {
+                let opened = self.shared.open_in_helper(client, update).await?;
+                if let Refusal::Unproven(demands) = refusal {
+                    self.shared.direct.learn(demands);
+                }
+                opened
+            }
+        };
         let graph = request::with_priorities(opened, update).await?;
         Ok(request::complete(graph, update))
     }
@@ -331,6 +335,25 @@ impl Shared {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// Answers of one client come in the order of its calls' first polls.
+    async fn open_in_helper(
+        self: &Arc<Self>,
+        client: &str,
+        update: &UpdateGraph,
+    ) -> Result<Opened, GraphError> {
+        let (header, blobs) = request::materialize(update)?;
+        let (sender, answer) = oneshot::channel();
+        self.submit(Job {
+            kind: Kind::Materialize,
+            header,
+            blobs,
+            client: Some(Arc::from(client)),
+            answer: Answer::Graph(sender),
+            lost_unread: 0,
+        });
+        answer.await.unwrap_or_else(|_| Err(closing()))
+    }
+
     async fn ask(
         self: &Arc<Self>,
         kind: Kind,
@@ -410,6 +433,7 @@ impl Shared {
             answer.await.unwrap_or_else(|_| Err(closing()))?;
         }
         self.lock().uploads.push(upload);
+        self.direct.forget();
         Ok(())
     }
 

@@ -78,6 +78,7 @@ pub async fn restart(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, Rp
     ctx.core
         .call(|core, now, effects| core.restart(now, effects))
         .await?;
+    ctx.graphs.hook("restart", true, map! {});
     restart_all(ctx, None, &order).await?;
     Ok(Value::Nil)
 }

@@ -58,6 +58,8 @@ pub async fn serve(
         return;
     };
     info!(client = %id, "client connected");
+    ctx.graphs
+        .hook("add_client", true, map! {"client" => id.as_ref()});
     let end = match welcome(ctx, &versions, driver.writer()).await {
         Ok(()) => run(driver, read(ctx, &id, client, reader)).await,
         Err(end) => end,
@@ -65,6 +67,8 @@ pub async fn serve(
     info!(client = %id, reason = %end, "client disconnected");
     // Nothing is left to tell when the core has stopped.
     let _stopped = ctx.core.send(Input::ClientGone(client)).await;
+    ctx.graphs
+        .hook("remove_client", true, map! {"client" => id.as_ref()});
 }
 
 async fn add(

@@ -36,6 +36,14 @@ def operation(dask_scheduler):
     return repr((asked["op"], list(asked["arguments"])))
 
 
+def monitor(dask_scheduler):
+    before = dask_scheduler.monitor.count
+    recent = dask_scheduler.monitor.recent()
+    dask_scheduler.periodic_callbacks["mine"] = None
+    assert before >= 1 and recent["memory"] > 0 and dask_scheduler.monitor.proc.pid == os.getppid()
+    return repr(sorted({"identity", "gather"} & set(dask_scheduler.handlers)))
+
+
 async def coroutine(dask_scheduler):
     return (await dask_scheduler.retire_workers(workers=["a"]))["op"]
 
@@ -102,6 +110,15 @@ class Plugin(SchedulerPlugin):
 
     def add_worker(self, scheduler, worker):
         self.heard.append(worker)
+
+    def add_client(self, scheduler, client):
+        self.heard.append(client)
+
+    def remove_client(self, scheduler, client):
+        self.heard.append(f"no {client}")
+
+    def restart(self, scheduler):
+        self.heard.append("restart")
 
 
 class TransitionPlugin(SchedulerPlugin):

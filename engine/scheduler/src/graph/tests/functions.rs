@@ -126,6 +126,7 @@ async fn functions_read_the_scheduler_and_call_its_operations() {
         ),
         ("facts", Value::from("('tcp://s:1', 'Scheduler-1', 2)")),
         ("operation", Value::from("('who_has', ['keys'])")),
+        ("monitor", Value::from("['gather', 'identity']")),
         ("coroutine", Value::from("retire_workers")),
         ("refused", Value::from("AttributeError: transitions")),
         (
@@ -180,16 +181,27 @@ async fn plugins_start_hear_of_workers_and_survive_a_crash_of_their_process() {
         .register_scheduler_plugin(plugin.clone(), &Value::Nil, false)
         .await
         .expect("starts");
-    helpers.hook("add_worker", true, map! {"worker" => "tcp://b:1"});
-    helpers.hook(
-        "remove_client",
-        true,
-        map! {"client" => "nobody overrides it"},
-    );
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    for (hook, arguments, said) in [
+        ("add_worker", map! {"worker" => "tcp://b:1"}, "tcp://b:1"),
+        ("add_client", map! {"client" => "c"}, "c"),
+        ("remove_client", map! {"client" => "c"}, "no c"),
+        ("restart", map! {}, "restart"),
+    ] {
+        helpers.hook(hook, true, arguments);
+        helpers.hook("log_event", false, map! {"topic" => "nobody overrides it"});
+        // A hook is on its way by itself.
+        let said = format!("'{said}']");
+        while !outcome(&helpers, heard)
+            .await
+            .as_str()
+            .is_some_and(|heard| heard.ends_with(&said))
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
     assert_eq!(
         outcome(&helpers, heard).await,
-        Value::from("['start', 'tcp://b:1']")
+        Value::from("['start', 'tcp://b:1', 'c', 'no c', 'restart']")
     );
     let error = helpers
         .run_function(dies.clone(), None, None, true)

@@ -11,19 +11,20 @@ import signal
 import struct
 import sys
 import time
+import types
 
 import dask
 from dask._expr import LLGExpr
 from dask._task_spec import Alias, DataNode, List, Task, TaskRef
 from distributed.client import _MapExpr
 from distributed.protocol import dumps
-from distributed.protocol.serialize import Serialize, ToPickle
+from distributed.protocol.serialize import Serialized, ToPickle, serialize, to_serialize
 
 
 def message(expr, keys, priority=None, annotations=None, **fields):
     return {
         "op": "update-graph",
-        "expr_ser": Serialize(expr),
+        "expr_ser": Serialized(*serialize(to_serialize(expr), on_error="raise")),
         "keys": set(keys),
         "internal_priority": priority,
         "submitting_task": None,
@@ -37,7 +38,8 @@ def message(expr, keys, priority=None, annotations=None, **fields):
 
 
 def tasks(dsk, keys=None, **more):
-    return message(LLGExpr(dsk), keys or list(dsk), **more)
+    # As `submit` does, so that nothing is hashed.
+    return message(LLGExpr(dsk, _determ_token="test"), keys or list(dsk), **more)
 
 
 def mapped(count, function=operator.neg):
@@ -216,6 +218,39 @@ def refuses():
     result = tasks({"x": Task("x", operator.neg, 1)})
     frames = dumps(result)
     return [bytes(frame).replace(b"dask._task_spec", b"dask._tast_spec") for frame in frames]
+
+
+def only_here():
+    """A function of a module that nobody else can import."""
+    module = types.ModuleType("only_here")
+    exec("def function(x): return x", module.__dict__)
+    sys.modules["only_here"] = module
+    return module.function
+
+
+def foreign():
+    return tasks({"x": Task("x", only_here(), 1)})
+
+
+def imports_foreign():
+    """Sent by value, but it needs that module."""
+    only_here()
+    import only_here as needed
+
+    return tasks({"x": Task("x", lambda: needed.function(1))})
+
+
+def large_in(count):
+    shared = list(range(20_000))
+    return tasks({("x", i): Task(("x", i), operator.getitem, shared, i) for i in range(count)})
+
+
+def large_in_few():
+    return large_in(4)
+
+
+def large_in_many():
+    return large_in(4_000)
 
 
 def exits():

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod contents;
+mod direct;
 mod functions;
 
 use super::{GraphError, GraphHelpers, HelperOptions};
@@ -46,22 +47,24 @@ fn updates(python: &PathBuf, names: &[&str]) -> Vec<UpdateGraph> {
         .expect("runs");
     assert!(made.status.success(), "graphs.py failed");
     let mut rest = Bytes::from(made.stdout);
-    let updates = names.iter().map(|_| {
-        let count = rest.get_u64_le();
-        let sizes = (0..count)
-            .map(|_| rest.get_u64_le() as usize)
-            .collect::<Vec<_>>();
-        let frames = sizes
-            .into_iter()
-            .map(|size| rest.split_to(size))
-            .collect::<Vec<_>>();
-        let mut batch = decode_client_batch(&Frames(frames)).expect("a valid message");
-        match batch.pop() {
-            Some(FromClient::UpdateGraph(update)) => *update,
-            other => panic!("not an update-graph: {other:?}"),
-        }
-    });
-    updates.collect()
+    names.iter().map(|_| next_update(&mut rest)).collect()
+}
+
+/// The next message of a stream that a script has written.
+fn next_update(rest: &mut Bytes) -> UpdateGraph {
+    let count = rest.get_u64_le();
+    let sizes = (0..count)
+        .map(|_| rest.get_u64_le() as usize)
+        .collect::<Vec<_>>();
+    let frames = sizes
+        .into_iter()
+        .map(|size| rest.split_to(size))
+        .collect::<Vec<_>>();
+    let mut batch = decode_client_batch(&Frames(frames)).expect("a valid message");
+    match batch.pop() {
+        Some(FromClient::UpdateGraph(update)) => *update,
+        other => panic!("not an update-graph: {other:?}"),
+    }
 }
 
 fn update(python: &PathBuf, name: &str) -> UpdateGraph {
