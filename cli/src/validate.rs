@@ -85,7 +85,19 @@ pub fn read_text(file: &Path) -> Result<String, String> {
             .map_err(|error| format!("cannot read standard input: {error}"));
     }
     std::fs::read_to_string(file)
-        .map_err(|error| format!("cannot read {}: {error}", file.display()))
+        .map_err(|error| format!("cannot read {}: {}", file.display(), why(&error)))
+}
+
+/// In the words of people; what is rare stays in those of the system.
+fn why(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::NotFound => "there is no such file".to_owned(),
+        ErrorKind::PermissionDenied => "you may not read it".to_owned(),
+        ErrorKind::IsADirectory => "it is a directory; name the manifest in it".to_owned(),
+        ErrorKind::InvalidData => "it is not text in UTF-8".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 fn json_of(file: &Path, document: &Document) -> Value {
@@ -142,13 +154,14 @@ pub fn refusals_text(place: &str, refusals: &[Refusal]) -> String {
             },
             None => place.to_owned(),
         };
-        let subject = if refusal.field.is_empty() {
-            "the manifest"
-        } else {
-            &refusal.field
+        // One without a field speaks of the manifest as a whole, and some of these say so themselves.
+        let subject = match refusal.field.as_str() {
+            "" if refusal.reason.starts_with("the manifest ") => String::new(),
+            "" => "the manifest ".to_owned(),
+            field => format!("{field}: "),
         };
         text.push_str(&format!(
-            "{position}: {subject}: {}\n    remedy: {}\n",
+            "{position}: {subject}{}\n    remedy: {}\n",
             refusal.reason, refusal.remedy
         ));
     }

@@ -44,17 +44,43 @@ fn a_refused_run_has_a_status_too() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_a_sentence() {
+fn what_cannot_be_read_is_a_sentence() {
     let place = Place::new();
-    for command in ["run", "validate"] {
-        let finished = place.run(&[command, "nowhere.yaml"]);
+    std::fs::create_dir(place.here().join("directory.yaml")).unwrap();
+    std::fs::write(place.here().join("binary.yaml"), b"\xff\xfe\0").unwrap();
+    place.write("empty.yaml", "");
+    place.write("broken.yaml", "spec: [\n");
+    for (name, sentence) in [
+        ("nowhere.yaml", "nowhere.yaml: there is no such file\n"),
+        (
+            "directory.yaml",
+            "directory.yaml: it is a directory; name the manifest in it\n",
+        ),
+        ("binary.yaml", "binary.yaml: it is not text in UTF-8\n"),
+        ("empty.yaml", "empty.yaml: the manifest is empty\n"),
+        ("broken.yaml", "the manifest is not YAML: "),
+    ] {
+        let finished = place.run(&["run", place.here().join(name).to_str().unwrap()]);
         assert_eq!(finished.code, 2, "{}", finished.stderr);
-        assert!(
-            finished.stderr.contains("cannot read nowhere.yaml"),
-            "{}",
-            finished.stderr
-        );
+        assert!(finished.stderr.contains(sentence), "{}", finished.stderr);
+        no_stack_trace(&finished);
     }
+    let finished = place.run(&["validate", "nowhere.yaml"]);
+    assert_eq!(finished.code, 2, "{}", finished.stderr);
+    finished.expect_said("cannot read nowhere.yaml: there is no such file");
+}
+
+#[test]
+fn two_jobs_in_one_file_are_named() {
+    let place = Place::new();
+    let job = |name: &str| {
+        format!(
+            "apiVersion: daskjob.dev/v1alpha1\nkind: DaskJob\nmetadata: {{name: {name}}}\nspec: {{job: {{command: [x]}}}}\n"
+        )
+    };
+    let manifest = place.write("two.yaml", &format!("{}---\n{}", job("a"), job("b")));
+    let finished = place.run(&["run", manifest.to_str().unwrap()]).expect(2);
+    finished.expect_said("two.yaml holds 2 jobs (a, b): write them into files of their own");
 }
 
 #[test]
