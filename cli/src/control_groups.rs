@@ -1,9 +1,9 @@
 //! Limits where the system allows: each process of a run in a control group, in both versions of the kernel's interface.
 //!
 //! ```text
-//! <base>/daskjob-<run>/              the run; whoever holds a lock on it is alive
-//! <base>/daskjob-<run>/own/          front and supervisor, where version two wants them out of the base
-//! <base>/daskjob-<run>/<process>/    one process of the run and all its descendants
+//! <base>/daskjob-run-<run>/              the run; whoever holds a lock on it is alive
+//! <base>/daskjob-run-<run>/own/          front and supervisor, where version two wants them out of the base
+//! <base>/daskjob-run-<run>/<process>/    one process of the run and all its descendants
 //! ```
 //!
 //! `site` and `limits` decide, `observe`, `leaf` and `tree` look and act. A machine that allows nothing is no error: the
@@ -23,7 +23,6 @@ pub use limits::{Controller, Limits, MemoryRecord};
 use limits::Version;
 use serde::{Deserialize, Serialize};
 use site::{Facts, Obstacle, Site};
-use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,8 +30,11 @@ use std::path::{Path, PathBuf};
 /// Where the front finds what a killed supervisor has made, in the run's directory.
 const RECORD: &str = "control-groups.json";
 
-/// Every run's group begins with this.
-const PREFIX: &str = "daskjob-";
+/// Every run's group begins with this, and no other: what begins so and is not locked is ended.
+const PREFIX: &str = "daskjob-run-";
+
+/// Every run's directory begins with this.
+pub const DIRECTORY_PREFIX: &str = "daskjob-";
 
 /// The group of our own two processes.
 const OWN: &str = "own";
@@ -103,7 +105,9 @@ pub fn make(directory: &Path, keep: bool) -> Made {
                 let (processes, names) = sweep(&base.directory);
                 made.swept += processes;
                 for name in names {
-                    remove_directory_of_dead(&directory.with_file_name(name));
+                    let own = name.strip_prefix(PREFIX).unwrap_or_default();
+                    let theirs = format!("{DIRECTORY_PREFIX}{own}");
+                    remove_directory_of_dead(&directory.with_file_name(theirs));
                 }
             }
             match RunGroups::make(&site, &name_of(directory)) {
@@ -148,16 +152,17 @@ fn remove_directory_of_dead(directory: &Path) {
 /// After the run's directory, whose name is one of a kind.
 fn name_of(directory: &Path) -> String {
     let name = directory.file_name().unwrap_or_default().to_string_lossy();
-    format!("{PREFIX}{}", name.strip_prefix(PREFIX).unwrap_or(&name))
+    let own = name.strip_prefix(DIRECTORY_PREFIX).unwrap_or(&name);
+    format!("{PREFIX}{own}")
 }
 
 /// Ends what dead runs left below a base: groups that nobody holds a lock on. Returns how many processes that were, and
 /// the names of the runs.
-fn sweep(base: &Path) -> (usize, Vec<OsString>) {
+fn sweep(base: &Path) -> (usize, Vec<String>) {
     let (mut swept, mut names) = (0, Vec::new());
     for entry in std::fs::read_dir(base).into_iter().flatten().flatten() {
-        let ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
-        if !ours || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with(PREFIX) || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
         let run = entry.path();
@@ -167,7 +172,7 @@ fn sweep(base: &Path) -> (usize, Vec<OsString>) {
             swept += tree::processes_below(&run, OWN);
             tree::end_children(&run, OWN);
             tree::remove(&run);
-            names.push(entry.file_name());
+            names.push(name);
         }
     }
     (swept, names)

@@ -205,13 +205,20 @@ fn what_a_dead_run_left_is_swept_and_a_living_one_is_left_alone() {
             .unwrap();
         (groups, command.spawn().unwrap())
     };
-    let (mut dead, mut left_behind) = run("daskjob-dead");
-    let (alive, mut running) = run("daskjob-alive");
+    let (mut dead, mut left_behind) = run("daskjob-run-dead");
+    let (alive, mut running) = run("daskjob-run-alive");
     dead.locks.clear();
-    assert_eq!(sweep(&ground.directory), (1, vec!["daskjob-dead".into()]));
+    // Of another program, which knows nothing of our locks.
+    let foreign = ground.directory.join("daskjob-other");
+    std::fs::create_dir(&foreign).unwrap();
+    assert_eq!(
+        sweep(&ground.directory),
+        (1, vec!["daskjob-run-dead".into()])
+    );
     assert!(!left_behind.wait().unwrap().success());
-    assert!(!ground.directory.join("daskjob-dead").exists());
+    assert!(!ground.directory.join("daskjob-run-dead").exists());
     assert!(running.try_wait().unwrap().is_none());
+    assert!(foreign.exists());
     assert_eq!(sweep(&ground.directory), (0, vec![]));
     assert_eq!(alive.remove(), 0);
     running.wait().unwrap();

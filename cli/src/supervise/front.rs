@@ -37,7 +37,7 @@ pub fn main(arguments: &RunArgs) -> ExitCode {
 /// A directory of our own, readable by us only. Its path is short: sockets in it must fit 108 characters.
 fn make_directory() -> std::io::Result<PathBuf> {
     Ok(tempfile::Builder::new()
-        .prefix("daskjob-")
+        .prefix(control_groups::DIRECTORY_PREFIX)
         .tempdir()?
         .keep())
 }

@@ -227,7 +227,8 @@ job:
     assert_eq!(finished.code, 0, "{}", finished.stderr);
     let place = finished.text();
     assert!(
-        place.starts_with(&format!("0::/{group}/daskjob-")) && place.ends_with("/job-1-runner\n"),
+        place.starts_with(&format!("0::/{group}/daskjob-run-"))
+            && place.ends_with("/job-1-runner\n"),
         "{place}{}",
         finished.stderr
     );
