@@ -65,12 +65,13 @@ const ARROWS: Step = step("arrows", |_| passed(check::arrows()));
 const BINARIES: &str = "release binaries";
 const ENVIRONMENTS: &str = "python environments";
 
-const TESTS: [Step; 7] = [
+const TESTS: [Step; 8] = [
     step(BINARIES, |_| passed(build())),
     step(ENVIRONMENTS, |_| environments()),
     after(&[ENVIRONMENTS], "rust tests", |_| rust_tests()),
     step("simulation", |_| simulation()),
     step("cluster", |_| on_cluster(Tier::ControlPlane, "api_server")),
+    step("cluster node", |_| on_cluster(Tier::Node, "node")),
     after(&[BINARIES, ENVIRONMENTS], "compatibility", compatibility),
     after(&[BINARIES, ENVIRONMENTS], "oldest release", oldest_release),
 ];

@@ -29,11 +29,11 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The cluster of a checkout.
+    /// The cluster of a checkout, and of the cache it is kept in.
     pub fn new(cache: &Path, checkout: &Path) -> Self {
         let name = format!(
             "daskjob-{}",
-            &cache::fingerprint(&checkout.to_string_lossy())[..8]
+            &cache::fingerprint(&format!("{}\n{}", checkout.display(), cache.display()))[..8]
         );
         Self {
             directory: cache.join("clusters").join(&name),
@@ -91,9 +91,12 @@ mod tests {
 
     #[test]
     fn two_checkouts_have_two_clusters() {
-        let of = |checkout: &str| Layout::new(Path::new("/cache"), Path::new(checkout));
-        assert_eq!(of("/a").name, of("/a").name);
-        assert_ne!(of("/a").name, of("/b").name);
-        assert_ne!(of("/a").network_namespace(), of("/b").network_namespace());
+        let of = |cache: &str, checkout: &str| Layout::new(Path::new(cache), Path::new(checkout));
+        let name = of("/cache", "/a").name;
+        assert_eq!(name, of("/cache", "/a").name);
+        for other in [of("/cache", "/b"), of("/other", "/a")] {
+            assert_ne!(name, other.name);
+        }
+        assert!(name.len() < 20, "it is part of socket paths");
     }
 }
