@@ -55,6 +55,34 @@ pub struct JobStatus {
     /// How far the clean-up is, once it began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teardown: Option<Teardown>,
+    /// Since when the job is not suspended: `activeDeadlineSeconds` counts from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Timestamp>,
+    /// Attempts that failed and were followed by another.
+    #[serde(default, skip_serializing_if = "Retries::is_none")]
+    pub retries: Retries,
+    /// The present attempt is over; the next begins then, once nothing is left of this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Timestamp>,
+}
+
+/// Attempts that failed and were followed by another, by what they count against.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub struct Retries {
+    /// Failures of the program, bounded by `backoffLimit`.
+    #[serde(default)]
+    pub application: u32,
+    /// Failures of what it ran on (eviction, lost node, lost scheduler), with a bound of their own.
+    #[serde(default)]
+    pub infrastructure: u32,
+}
+
+impl Retries {
+    fn is_none(&self) -> bool {
+        *self == Retries::default()
+    }
 }
 
 /// One word for where a job is.
@@ -104,6 +132,32 @@ pub mod reason {
     pub const CANCELLED: &str = "Cancelled";
     pub const IDLE: &str = "Idle";
     pub const ALL_GONE: &str = "AllGone";
+    /// Something of the job is still there.
+    pub const IN_PROGRESS: &str = "InProgress";
+    /// The manifest asks for it.
+    pub const REQUESTED: &str = "Requested";
+    pub const RESUMED: &str = "Resumed";
+    /// The scheduler or the workers are on their way.
+    pub const STARTING: &str = "Starting";
+    /// The attempt is over and another follows.
+    pub const RETRYING: &str = "Retrying";
+    /// No node has room for a pod.
+    pub const UNSCHEDULABLE: &str = "Unschedulable";
+    /// A quota leaves no room for a pod.
+    pub const QUOTA_EXCEEDED: &str = "QuotaExceeded";
+    /// An image cannot be had.
+    pub const IMAGE_UNAVAILABLE: &str = "ImageUnavailable";
+    /// The cluster forbids a pod (Pod Security, an admission policy, missing rights).
+    pub const FORBIDDEN: &str = "Forbidden";
+    /// The API server does not take a pod as the template makes it.
+    pub const POD_REFUSED: &str = "PodRefused";
+    /// A container cannot be made (a missing secret or config map, a volume).
+    pub const CONTAINER_CONFIG: &str = "ContainerConfig";
+    pub const EVICTED: &str = "Evicted";
+    pub const PREEMPTED: &str = "Preempted";
+    pub const NODE_LOST: &str = "NodeLost";
+    /// Somebody deleted the pod.
+    pub const POD_DELETED: &str = "PodDeleted";
 }
 
 /// One condition, as everywhere in Kubernetes.
@@ -170,11 +224,35 @@ pub struct GroupWorkers {
     pub name: String,
     /// Wanted.
     pub desired: u32,
-    /// Running.
+    /// Registered with the scheduler.
     pub ready: u32,
     /// Lost and replaced so far in this attempt.
     #[serde(default)]
     pub lost: u32,
+    /// How many worker numbers this attempt has given out; a number is never used again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub issued: u32,
+    /// Workers that were told to hand over their results and go, and are gone.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retired: u32,
+    /// Numbers of workers that are handing over their results.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10_000))]
+    pub retiring: Vec<u32>,
+    /// Wanted by a group that adapts to its load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<u32>,
+    /// When `target` last changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_since: Option<Timestamp>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// When an attempt reached its steps.

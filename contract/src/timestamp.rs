@@ -27,6 +27,35 @@ impl Timestamp {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Seconds since 1970-01-01T00:00:00Z; a fraction is dropped. `None` for text that is not such a time in UTC.
+    pub fn unix_seconds(&self) -> Option<u64> {
+        let text = self.0.strip_suffix('Z')?;
+        let (date, time) = text.split_once('T')?;
+        let [year, month, day] = numbers(date, '-')?;
+        let [hour, minute, second] = numbers(time.split('.').next()?, ':')?;
+        if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 {
+            return None;
+        }
+        let of_day = hour * 3600 + minute * 60 + second;
+        Some(day_number(year, month, day) * SECONDS_PER_DAY + of_day)
+    }
+}
+
+fn numbers(text: &str, separator: char) -> Option<[u64; 3]> {
+    let mut parts = text.split(separator).map(|part| part.parse().ok());
+    let three = [parts.next()??, parts.next()??, parts.next()??];
+    parts.next().is_none().then_some(three)
+}
+
+/// Days from 1970-01-01 to a day of the Gregorian calendar; the reverse of [`civil_date`].
+fn day_number(year: u64, month: u64, day: u64) -> u64 {
+    let year = year - u64::from(month <= 2);
+    let (era, year_of_era) = (year / 400, year % 400);
+    let month_from_march = (month + 9) % 12;
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
 }
 
 /// Year, month and day of a day counted from 1970-01-01 in the Gregorian calendar.
@@ -63,7 +92,24 @@ mod tests {
             (1_795_262_400, "2026-11-21T12:00:00Z"),
             (4_107_542_400, "2100-03-01T00:00:00Z"),
         ] {
-            assert_eq!(Timestamp::from_unix_seconds(seconds).as_str(), text);
+            let time = Timestamp::from_unix_seconds(seconds);
+            assert_eq!(time.as_str(), text);
+            assert_eq!(time.unix_seconds(), Some(seconds));
         }
+    }
+
+    #[test]
+    fn text_that_is_no_time_has_no_seconds() {
+        for text in [
+            "",
+            "yesterday",
+            "2026-11-21",
+            "2026-13-01T00:00:00Z",
+            "2026-11-21T12:00Z",
+        ] {
+            assert_eq!(Timestamp(text.to_owned()).unix_seconds(), None, "{text}");
+        }
+        let fraction = Timestamp("1970-01-01T00:00:01.750Z".to_owned());
+        assert_eq!(fraction.unix_seconds(), Some(1));
     }
 }

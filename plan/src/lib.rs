@@ -8,6 +8,7 @@
 mod distance;
 mod environment;
 mod files;
+pub mod life;
 mod locate;
 pub mod manifest;
 pub mod names;

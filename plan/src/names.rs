@@ -50,6 +50,15 @@ pub fn label_value(job: &str) -> String {
     format!("{stem}-{hash}")
 }
 
+/// Where clients and workers reach the scheduler of an attempt.
+pub fn scheduler_address(job: &str, namespace: &str, cluster_domain: &str, attempt: u32) -> String {
+    format!(
+        "tcp://{}.{namespace}.svc.{cluster_domain}:{}",
+        service(job, attempt),
+        contract::ports::CLIENT
+    )
+}
+
 fn part(job: &str, attempt: u32, suffix: &str) -> String {
     let suffix = format!("-{attempt}-{suffix}");
     let stem = label(job, MAXIMUM_LENGTH.saturating_sub(suffix.len()));

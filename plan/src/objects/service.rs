@@ -11,12 +11,11 @@ use serde_json::{Value, json};
 
 /// Where clients and workers reach the scheduler of an attempt.
 pub fn scheduler_address(config: &ObjectConfig, owner: &Owner, attempt: u32) -> String {
-    format!(
-        "tcp://{}.{}.svc.{}:{}",
-        crate::names::service(&owner.name, attempt),
-        owner.namespace,
-        config.cluster_domain,
-        ports::CLIENT
+    crate::names::scheduler_address(
+        &owner.name,
+        &owner.namespace,
+        &config.cluster_domain,
+        attempt,
     )
 }
 
