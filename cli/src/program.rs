@@ -30,23 +30,32 @@ enum Command {
     Validate(ValidateArgs),
     /// Run a Dask scheduler; it has the flags of `dask scheduler`
     Scheduler(Box<scheduler::SchedulerArgs>),
-    /// Run a Dask worker (not available in this version)
+    /// Run a Dask worker: that of this Python's distributed; it has the flags of `dask worker`
+    #[command(disable_help_flag = true)]
+    Worker(AnyArguments),
+    /// The first process of a container: waits for the scheduler, runs a command, says why it failed
+    #[command(hide = true)]
+    Launch(Box<launch::LaunchArgs>),
+    /// Copy this program to a file
+    #[command(hide = true)]
+    Install(launch::InstallArgs),
+    /// The image's own `dask`, for everything that is not a scheduler or a worker
     #[command(hide = true, disable_help_flag = true)]
-    Worker(NotAvailable),
+    Dask(AnyArguments),
     /// Run the Kubernetes operator (not available in this version)
     #[command(hide = true, disable_help_flag = true)]
-    Operator(NotAvailable),
+    Operator(AnyArguments),
     /// Submit a job to a cluster (not available in this version)
     #[command(hide = true, disable_help_flag = true)]
-    Submit(NotAvailable),
+    Submit(AnyArguments),
     /// The process that holds all others of a local run; `run` starts it
     #[command(hide = true)]
     Supervise(Box<SuperviseArgs>),
 }
 
-/// The place of a command that comes later: takes any arguments and says so.
+/// Whatever stands there: for a program behind ours, or for none yet.
 #[derive(Debug, clap::Args)]
-struct NotAvailable {
+struct AnyArguments {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
     arguments: Vec<OsString>,
 }
@@ -67,10 +76,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Supervise(arguments) => crate::supervise::main(*arguments),
         Command::Validate(arguments) => crate::validate::main(&arguments),
         Command::Scheduler(arguments) => scheduler::main(&arguments),
-        Command::Worker(_) => not_available(
-            "worker",
-            "stock `dask worker` processes work with our scheduler",
-        ),
+        Command::Worker(arguments) => launch::worker(&arguments.arguments),
+        Command::Dask(arguments) => launch::dask(&arguments.arguments),
+        Command::Launch(arguments) => launch::main(&arguments),
+        Command::Install(arguments) => launch::install(&arguments),
         Command::Operator(_) => {
             not_available("operator", "`daskjob run` runs a manifest on one machine")
         }
@@ -85,14 +94,26 @@ fn not_available(command: &str, instead: &str) -> ExitCode {
     ExitCode::from(contract::exit_code::REFUSED)
 }
 
-/// Called as `dask-scheduler --port 0`, the program is `daskjob scheduler --port 0`.
+/// What `dask` is called for that ours stands in for.
+const OF_DASK: [&str; 2] = ["scheduler", "worker"];
+
+/// Called as `dask-scheduler --port 0`, the program is `daskjob scheduler --port 0`; so it is called as
+/// `dask scheduler --port 0`, but anything else of `dask` is Dask's own.
 fn by_name(mut arguments: Vec<OsString>) -> Vec<OsString> {
     let called = arguments
         .first()
         .and_then(|first| Path::new(first).file_name())
         .and_then(|name| name.to_str());
-    if let Some((_, subcommand)) = OTHER_NAMES.iter().find(|(name, _)| Some(*name) == called) {
-        arguments.insert(1, OsString::from(subcommand));
+    let of_dask = |word: &OsString| OF_DASK.iter().any(|name| word == name);
+    let subcommand = match called {
+        Some("dask") if !arguments.get(1).is_some_and(of_dask) => Some("dask"),
+        called => OTHER_NAMES
+            .iter()
+            .find(|(name, _)| Some(*name) == called)
+            .map(|(_, subcommand)| *subcommand),
+    };
+    if let Some(subcommand) = subcommand {
+        arguments.insert(1, subcommand.into());
     }
     arguments
 }
@@ -125,6 +146,20 @@ mod tests {
             by_name(arguments("./daskjob run x.yaml")),
             arguments("./daskjob run x.yaml")
         );
+    }
+
+    #[test]
+    fn dask_is_ours_for_schedulers_and_workers_alone() {
+        for (called, meant) in [
+            ("dask scheduler --port 0", "dask scheduler --port 0"),
+            ("dask worker tcp://x:1", "dask worker tcp://x:1"),
+            ("dask config list", "dask dask config list"),
+            ("dask --help", "dask dask --help"),
+            ("dask", "dask dask"),
+        ] {
+            assert_eq!(by_name(arguments(called)), arguments(meant));
+            Cli::try_parse_from(by_name(arguments(called))).unwrap();
+        }
     }
 
     #[test]

@@ -53,3 +53,9 @@ pub const DEFAULT_ENV: &str = "--default-env";
 
 /// The command is arguments for the image's Python: `DASKJOB_PYTHON`, else `python3`, else `python` on PATH.
 pub const PYTHON_COMMAND: &str = "--python-command";
+
+/// File of the termination message. Default: [`crate::termination::PATH`].
+pub const TERMINATION_LOG: &str = "--termination-log";
+
+/// With [`LIFELINE_PORT`]: where the scheduler answers HTTP on loopback. Default: [`crate::ports::DASHBOARD`].
+pub const DASHBOARD_PORT: &str = "--dashboard-port";

@@ -123,7 +123,8 @@ impl Connector {
         }
     }
 
-    async fn connect_once(&self, target: &Address) -> Result<Connection, ConnectError> {
+    /// One attempt, without a limit of time for the connection itself.
+    pub async fn connect_once(&self, target: &Address) -> Result<Connection, ConnectError> {
         let address = target.to_string();
         let tls = match target.scheme {
             Scheme::Tcp => {

@@ -24,4 +24,5 @@ pub use outbox::{Outbox, OutboxDriver, OutboxError, PushError, outbox};
 pub use pool::{CallError, Pool};
 pub use resolve::{ResolveError, resolve};
 pub use security::{Security, SecurityError, TlsSettings, TlsVersion, https_acceptor};
+pub use socket::configure as configure_socket;
 pub use tokio_rustls::TlsAcceptor;

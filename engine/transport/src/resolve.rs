@@ -1,7 +1,8 @@
 //! Names to IPs without the C library, so that a static binary resolves like any other.
 //!
 //! IP literals and `localhost` need nothing, then /etc/hosts, then DNS as /etc/resolv.conf says. "Not found" is
-//! remembered for a second only: a Kubernetes service may be about to appear.
+//! remembered for a second only: a Kubernetes service may be about to appear. A name of four parts or more is asked for as
+//! it is before anything is appended: the full name of a service is, and its pod's search list has many lines.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -13,6 +14,9 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::{ResolverBuilder, TokioResolver};
 
 type Builder = ResolverBuilder<TokioRuntimeProvider>;
+
+/// A name with so many dots is tried as it is first, whatever `ndots` in /etc/resolv.conf says (5 on Kubernetes).
+const DOTS_OF_FULL_NAME: usize = 3;
 
 #[derive(Debug, thiserror::Error)]
 #[error("resolve host name {host}: {reason}")]
@@ -92,7 +96,9 @@ fn resolver() -> io::Result<&'static TokioResolver> {
 }
 
 fn build(mut builder: Builder) -> Result<TokioResolver, NetError> {
-    builder.options_mut().negative_max_ttl = Some(Duration::from_secs(1));
+    let options = builder.options_mut();
+    options.negative_max_ttl = Some(Duration::from_secs(1));
+    options.ndots = options.ndots.min(DOTS_OF_FULL_NAME);
     builder.build()
 }
 

@@ -3,7 +3,7 @@
 use architecture::workspace::{Crate, crates, linked_into};
 
 /// Every crate with the crates of ours it may use. A crate that is not built yet keeps its line.
-const ARROWS: [(&str, &[&str]); 20] = [
+const ARROWS: [(&str, &[&str]); 21] = [
     // words
     ("contract", &[]),
     ("crd", &["contract"]),
@@ -16,6 +16,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("worker-core", &["protocol"]),
     // connections and programs
     ("transport", &["protocol"]),
+    ("launch", &["contract", "protocol", "transport"]),
     (
         "scheduler",
         &[
@@ -46,6 +47,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
         &[
             "contract",
             "crd",
+            "launch",
             "operator",
             "plan",
             "proto",
