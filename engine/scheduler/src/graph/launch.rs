@@ -36,11 +36,13 @@ pub struct Environment {
     pub makes_known_tasks: bool,
 }
 
-/// Starts a helper and waits for its hello, for no longer than `options.start_limit` or until `closed` is true.
+/// Starts a helper and waits for its hello, for no longer than `options.start_limit` or until `closed` is true. The process
+/// id is told as soon as there is one.
 pub async fn launch(
     options: &HelperOptions,
     mode: Mode,
     mut closed: watch::Receiver<bool>,
+    tell_process: impl FnOnce(Option<u32>),
 ) -> Result<Launched, String> {
     let python = options.python.display();
     let process = process::start(options, mode)
@@ -51,6 +53,7 @@ pub async fn launch(
         lifeline,
         introduction,
     } = process;
+    tell_process(child.id());
     let (read, mut write) = stream.into_split();
     let mut reader = MessageReader::new(read);
     // Giving up drops the child, which kills it.

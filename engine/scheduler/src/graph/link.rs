@@ -56,8 +56,13 @@ async fn run(shared: &Arc<Shared>, slot: usize) -> Result<(), String> {
         write,
         lifeline,
         environment,
-    } = launch(&shared.options, Mode::Graphs, shared.closed.subscribe()).await?;
-    shared.lock().process_ids[slot] = child.id();
+    } = launch(
+        &shared.options,
+        Mode::Graphs,
+        shared.closed.subscribe(),
+        |process| shared.lock().process_ids[slot] = process,
+    )
+    .await?;
     tracing::info!(
         slot,
         pid = child.id(),

@@ -165,7 +165,11 @@ fn dependencies(tree: &Tree, set: NodeId) -> Result<Vec<Key>, Refusal> {
         .map(|item| key(tree, *item))
         .collect::<Result<Vec<_>, _>>()?;
     if keys.len() > 1 {
-        keys.sort_unstable();
+        // Any order will do: only the same key twice is not to stay.
+        keys.sort_unstable_by(|left, right| {
+            let by_hash = left.hash64().cmp(&right.hash64());
+            by_hash.then_with(|| left.as_msgpack().cmp(right.as_msgpack()))
+        });
         keys.dedup();
     }
     Ok(keys)

@@ -38,7 +38,13 @@ async fn run(
         write,
         lifeline,
         ..
-    } = launch(&shared.options, Mode::Functions, shared.closed.subscribe()).await?;
+    } = launch(
+        &shared.options,
+        Mode::Functions,
+        shared.closed.subscribe(),
+        |_| (),
+    )
+    .await?;
     let writer = tokio::spawn(write_out(write, pieces));
     let mut closed = shared.closed.subscribe();
     let ended = tokio::select! {

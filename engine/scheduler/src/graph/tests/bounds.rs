@@ -20,7 +20,7 @@ async fn a_crash_fails_only_its_graph_and_names_the_cause() {
         ("killed", "signal 9"),
         ("system_exit", "Error during deserialization"),
     ] {
-        let [poisoned, healthy] = &updates(&python, &[name, "submit"])[..] else {
+        let [poisoned, healthy] = &updates(&python, &[name, "needs_helper"])[..] else {
             panic!("two")
         };
         let text = text_of(helpers.materialize("client", poisoned).await);
@@ -39,7 +39,7 @@ async fn what_waited_behind_a_crash_is_served() {
         count: 1,
         ..options(python.clone())
     });
-    let [poisoned, healthy] = &updates(&python, &["exits", "submit"])[..] else {
+    let [poisoned, healthy] = &updates(&python, &["exits", "needs_helper"])[..] else {
         panic!("two")
     };
     helpers.environment().await.expect("starts");
@@ -66,7 +66,7 @@ async fn a_graph_that_never_ends_is_stopped() {
     });
     helpers.environment().await.expect("starts");
     for name in ["hangs", "spins"] {
-        let [poisoned, healthy] = &updates(&python, &[name, "submit"])[..] else {
+        let [poisoned, healthy] = &updates(&python, &[name, "needs_helper"])[..] else {
             panic!("two")
         };
         let (hung, other) = tokio::join!(
@@ -88,7 +88,7 @@ async fn a_graph_that_eats_memory_gets_an_error_with_the_remedy() {
         memory_limit_bytes,
         ..options(python.clone())
     });
-    let [poisoned, healthy] = &updates(&python, &["explodes", "submit"])[..] else {
+    let [poisoned, healthy] = &updates(&python, &["explodes", "needs_helper"])[..] else {
         panic!("two")
     };
     let text = text_of(helpers.materialize("client", poisoned).await);
@@ -104,7 +104,7 @@ async fn the_second_helper_starts_when_the_first_is_busy() {
     let Some(python) = python() else { return };
     let helpers = helpers(python.clone());
     helpers.environment().await.expect("starts");
-    let [healthy, large] = &updates(&python, &["submit", "many"])[..] else {
+    let [healthy, large] = &updates(&python, &["needs_helper", "large_tree"])[..] else {
         panic!("two")
     };
     for _ in 0..3 {
@@ -115,13 +115,8 @@ async fn the_second_helper_starts_when_the_first_is_busy() {
         helpers.materialize("a", large),
         helpers.materialize("b", healthy)
     );
-    assert_eq!(
-        (
-            large.expect("opens").tasks.len(),
-            small.expect("opens").tasks.len()
-        ),
-        (100_000, 1)
-    );
+    assert!(large.expect("opens").tasks.len() > 20_000);
+    assert_eq!(small.expect("opens").tasks.len(), 1);
     assert_eq!(helpers.process_ids().len(), 2);
 }
 
@@ -132,7 +127,7 @@ async fn an_interpreter_without_dask_is_refused_with_the_remedy() {
         ("PYTHONPATH".to_owned(), String::new()),
         ("PYTHONNOUSERSITE".to_owned(), "1".to_owned()),
     ];
-    let update = update(&python, "submit");
+    let update = update(&python, "needs_helper");
     let system = PathBuf::from("/usr/bin/python3");
     if system.exists() {
         let helpers = GraphHelpers::start(HelperOptions {
@@ -168,7 +163,7 @@ async fn a_release_outside_the_supported_range_is_refused() {
     });
     let text = text_of(
         helpers
-            .materialize("client", &update(&python, "submit"))
+            .materialize("client", &update(&python, "needs_helper"))
             .await,
     );
     assert!(text.contains("is too good"), "{text}");
@@ -178,7 +173,7 @@ async fn a_release_outside_the_supported_range_is_refused() {
 async fn a_helper_that_is_killed_while_idle_costs_nothing() {
     let Some(python) = python() else { return };
     let helpers = helpers(python.clone());
-    let healthy = update(&python, "submit");
+    let healthy = update(&python, "needs_helper");
     assert_works(&helpers, &healthy).await;
     let process = helpers.process_ids()[0].to_string();
     assert!(

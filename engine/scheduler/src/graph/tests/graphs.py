@@ -73,6 +73,11 @@ def submit():
     return tasks({"add-1": Task("add-1", operator.add, 1, 2)}, priority={"add-1": 0})
 
 
+def needs_helper():
+    """A task that is a tuple, which the scheduler never opens itself."""
+    return tasks({"add-1": (operator.add, 1, 2)}, priority={"add-1": 0})
+
+
 def shown(*args):
     return args
 
@@ -95,10 +100,6 @@ def large_map():
     return mapped(20_000)
 
 
-def many():
-    return mapped(100_000)
-
-
 def main_map():
     return mapped(100, main_function)
 
@@ -110,6 +111,10 @@ def lambda_map():
 
 def tree():
     return tree_of(1_000)
+
+
+def large_tree():
+    return tree_of(20_000)
 
 
 def tree_of(leaves):
