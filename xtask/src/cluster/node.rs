@@ -77,6 +77,7 @@ state = "{state}"
 address = "{socket}"
 [plugins."io.containerd.grpc.v1.cri"]
 sandbox_image = "{PAUSE}"
+netns_mounts_under_state_dir = true
 # Without CAP_SYS_RESOURCE no process may be made less likely to be killed.
 restrict_oom_score_adj = true
 [plugins."io.containerd.grpc.v1.cri".cni]

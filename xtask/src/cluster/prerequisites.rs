@@ -57,6 +57,21 @@ pub fn provide(tier: Tier) -> Result<()> {
     install(&missing)
 }
 
+/// A C compiler for programs that run in any image.
+pub fn provide_for_static_programs() -> Result<()> {
+    static COMPILER: Tool = tool("musl-gcc", "musl-tools");
+    if is_there(COMPILER.program) {
+        return Ok(());
+    }
+    if !rustix::process::geteuid().is_root() {
+        bail!(Unavailable(format!(
+            "a static program needs {}: install it (Debian's package is {})",
+            COMPILER.program, COMPILER.package
+        )));
+    }
+    install(&[&COMPILER])
+}
+
 fn missing(tier: Tier) -> Vec<&'static Tool> {
     let node = match tier {
         Tier::ControlPlane => &[][..],
