@@ -9,6 +9,18 @@ use crate::Cluster;
 pub const BASE_IMAGE: &str = "localhost/daskjob-test/base:bookworm";
 
 impl Cluster {
+    /// A base image of another release of Debian (`trixie`), for what must run with another libc and another Python.
+    pub fn base_image(&self, release: &str) -> String {
+        let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .args(["xtask", "cluster", "base-image", release])
+            .current_dir(crate::described::root())
+            .stderr(std::process::Stdio::inherit())
+            .output()
+            .expect("cargo can be started");
+        assert!(output.status.success(), "there is no base image {release}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
     /// Builds the Dockerfile in a directory, over that directory, and gives the image to the node. Its name must begin
     /// with `localhost/`, and pods must not ask for the tag `latest`, which is always pulled.
     pub fn build_image(&self, reference: &str, context: &Path) {

@@ -6,6 +6,7 @@
 
 mod cluster;
 mod described;
+mod fake;
 mod image;
 mod kubectl;
 mod namespace;
@@ -13,6 +14,7 @@ mod raw;
 mod wait;
 
 pub use cluster::{Cluster, Tier, on_cluster};
+pub use fake::on_fake_nodes;
 pub use image::BASE_IMAGE;
 pub use kubectl::Answer;
 pub use namespace::TestNamespace;

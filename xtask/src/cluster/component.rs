@@ -152,10 +152,22 @@ fn kwok(layout: &Layout, programs: &Programs) -> Component {
                 .with_file_name(super::programs::KWOK_STAGES)
                 .display()
         ),
+        format!("--config={}", layout.path(POD_EXIT.0).display()),
         "--node-ip=10.89.0.1".to_owned(),
         "--cidr=10.90.0.0/16".to_owned(),
     ];
     Component::new("kwok", program, arguments)
+}
+
+/// A stage of ours: file and text.
+const POD_EXIT: (&str, &str) = (
+    "pod-exit.yaml",
+    include_str!("../../../tests/cluster/kwok/pod-exit.yaml"),
+);
+
+/// Configuration of the control plane: files and texts.
+pub fn files(layout: &Layout) -> Vec<(PathBuf, String)> {
+    vec![(layout.path(POD_EXIT.0), POD_EXIT.1.to_owned())]
 }
 
 /// Annotation, and taint, of a node that KWOK plays.

@@ -16,8 +16,7 @@ pub const PAUSE: &str = "localhost/daskjob-test/pause:1";
 /// Debian with Python.
 pub const BASE: &str = "localhost/daskjob-test/base:bookworm";
 
-/// The release of Debian the base image has, and packages beside the smallest system.
-const SUITE: &str = "bookworm";
+/// Packages of a base image beside the smallest Debian system.
 const PACKAGES: &str = "python3,python3-venv,ca-certificates,procps";
 
 const SOURCES: &str = "tests/cluster/images";
@@ -35,7 +34,7 @@ pub fn storage() -> Result<PathBuf> {
 
 /// Every image that a node has from the start.
 pub fn all() -> Result<Vec<Archive>> {
-    Ok(vec![pause()?, base()?])
+    Ok(vec![pause()?, base("bookworm")?])
 }
 
 fn pause() -> Result<Archive> {
@@ -51,19 +50,27 @@ fn pause() -> Result<Archive> {
     })
 }
 
-fn base() -> Result<Archive> {
-    once("base", &format!("{SUITE} {PACKAGES}"), |directory| {
-        say("making the base image from Debian packages (about 3 min, once) …");
+/// Name of the base image of a release of Debian.
+pub fn base_reference(suite: &str) -> String {
+    format!("localhost/daskjob-test/base:{suite}")
+}
+
+/// A release of Debian with Python.
+pub fn base(suite: &str) -> Result<Archive> {
+    once("base", &format!("{suite} {PACKAGES}"), |directory| {
+        say(&format!(
+            "making a base image of Debian {suite} from its packages (about 2 min, once) …"
+        ));
         let rootfs = directory.join("rootfs");
         tool_named("debootstrap")
-            .args(&["--variant=minbase", &format!("--include={PACKAGES}"), SUITE])
+            .args(&["--variant=minbase", &format!("--include={PACKAGES}"), suite])
             .arg(&rootfs)
             .run_quietly()
             .context("make a Debian system: it needs Debian's package archive")?;
         for unneeded in ["var/cache/apt/archives", "var/lib/apt/lists"] {
             let _ = fs::remove_dir_all(rootfs.join(unneeded));
         }
-        build("base", BASE, directory)?;
+        build("base", &base_reference(suite), directory)?;
         fs::remove_dir_all(&rootfs).context("remove what the base image was made from")
     })
 }

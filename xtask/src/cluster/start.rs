@@ -19,6 +19,9 @@ pub fn control_plane(layout: &Layout, kubectl: &Kubectl, components: &[Component
     for user in certificates::USERS {
         fs::write(layout.kubeconfig(user), kubeconfig(layout, user))?;
     }
+    for (path, text) in component::files(layout) {
+        fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+    }
     network::make(layout)?;
     let mut started = Started::default();
     for component in components {

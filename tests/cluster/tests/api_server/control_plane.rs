@@ -5,16 +5,37 @@ use serde_json::{Value, json};
 
 /// A pod for a fake node.
 fn pod(name: &str) -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name},
-        "spec": {
-            "containers": [{"name": "main", "image": "nothing"}],
-            "nodeSelector": {"type": "kwok"},
-            "tolerations": [{"key": "kwok.x-k8s.io/node", "operator": "Exists"}],
-        },
-    })
+    let mut spec = cluster::on_fake_nodes();
+    spec["containers"] = json!([{"name": "main", "image": "nothing"}]);
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})
+}
+
+#[test]
+fn a_pod_on_a_fake_node_ends_as_its_annotation_says() {
+    on_cluster(Tier::ControlPlane, async |cluster| {
+        let namespace = cluster.namespace("ends").await;
+        let pods = format!("/api/v1/namespaces/{}/pods", namespace.name());
+        for (name, code, phase) in [("well", 0, "Succeeded"), ("badly", 7, "Failed")] {
+            let mut ending = pod(name);
+            ending["metadata"]["annotations"] = json!({
+                "daskjob.dev/test-exit-code": code.to_string(),
+                "daskjob.dev/test-exit-after": "100ms",
+            });
+            cluster
+                .send("POST", &pods, &ending)
+                .await
+                .expect("it is accepted");
+            eventually("it ended", async || {
+                let pod = cluster
+                    .send("GET", &format!("{pods}/{name}"), &json!({}))
+                    .await;
+                let status = pod.expect("it is there")["status"].clone();
+                let exit = &status["containerStatuses"][0]["state"]["terminated"]["exitCode"];
+                status["phase"] == phase && *exit == code
+            })
+            .await;
+        }
+    });
 }
 
 #[test]
