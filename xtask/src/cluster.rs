@@ -8,11 +8,11 @@ mod certificates;
 mod component;
 mod control_groups;
 mod description;
-mod images;
+pub mod images;
 mod layout;
 mod network;
 mod node;
-mod prerequisites;
+pub mod prerequisites;
 mod process;
 mod programs;
 mod readiness;
@@ -42,8 +42,14 @@ pub enum ClusterTask {
     Up(UpArgs),
     /// End the test cluster: its processes, its network namespace and what it stored
     Down,
-    /// Say what is running, since when and where its logs are
+    /// Say what is running and where its logs are
     Status,
+    /// Make a base image of another release of Debian, give it to the node and print its name
+    BaseImage {
+        /// Name of the release
+        #[arg(value_parser = ["bookworm", "trixie"])]
+        release: String,
+    },
 }
 
 #[derive(Args)]
@@ -106,6 +112,7 @@ pub fn run(task: &ClusterTask) -> Result<()> {
         ClusterTask::Up(args) => print_up(args),
         ClusterTask::Down => down(),
         ClusterTask::Status => status(),
+        ClusterTask::BaseImage { release } => base_image(release),
     }
 }
 
@@ -158,7 +165,10 @@ pub fn up(tier: Tier) -> Result<PathBuf> {
     };
     let control_plane = component::control_plane(&layout, &programs);
     let mut made = Made {
-        control_plane: fingerprint(&control_plane, &certificates::USERS.join(" ")),
+        control_plane: fingerprint(
+            &control_plane,
+            &format!("{:?} {:?}", certificates::USERS, component::files(&layout)),
+        ),
         node: None,
     };
     let known = was.filter(|was| was.control_plane == made.control_plane);
@@ -214,6 +224,14 @@ fn are_running(layout: &Layout, components: &[Component]) -> bool {
             .iter()
             .any(|member| member.component == component.name)
     })
+}
+
+/// For images with another libc than the usual base.
+fn base_image(release: &str) -> Result<()> {
+    up(Tier::Node)?;
+    images::import(&layout()?, &images::base(release)?)?;
+    println!("{}", images::base_reference(release));
+    Ok(())
 }
 
 /// Ends a cluster, if there is one.
