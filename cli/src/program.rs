@@ -31,7 +31,7 @@ enum Command {
     /// Run a Dask scheduler; it has the flags of `dask scheduler`
     Scheduler(Box<scheduler::SchedulerArgs>),
     /// Run a Dask worker: that of this Python's distributed; it has the flags of `dask worker`
-    #[command(disable_help_flag = true)]
+    #[command(disable_help_flag = true, disable_version_flag = true)]
     Worker(AnyArguments),
     /// The first process of a container: waits for the scheduler, runs a command, says why it failed
     #[command(hide = true)]
@@ -40,7 +40,7 @@ enum Command {
     #[command(hide = true)]
     Install(launch::InstallArgs),
     /// The image's own `dask`, for everything that is not a scheduler or a worker
-    #[command(hide = true, disable_help_flag = true)]
+    #[command(hide = true, disable_help_flag = true, disable_version_flag = true)]
     Dask(AnyArguments),
     /// Run the Kubernetes operator (not available in this version)
     #[command(hide = true, disable_help_flag = true)]
@@ -159,6 +159,26 @@ mod tests {
         ] {
             assert_eq!(by_name(arguments(called)), arguments(meant));
             Cli::try_parse_from(by_name(arguments(called))).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_stands_behind_another_program_is_all_its_own() {
+        for line in [
+            "--version",
+            "--help",
+            "-V",
+            "run x -- -y",
+            "--python=/p tcp://x:1",
+        ] {
+            for name in ["dask", "daskjob-worker"] {
+                let called = arguments(&format!("{name} {line}"));
+                let given = match Cli::try_parse_from(by_name(called)).unwrap().command {
+                    Command::Worker(given) | Command::Dask(given) => given.arguments,
+                    other => panic!("{other:?}"),
+                };
+                assert_eq!(given, arguments(line));
+            }
         }
     }
 

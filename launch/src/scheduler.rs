@@ -12,8 +12,8 @@ use transport::{Connector, resolve};
 /// From the end of a try to the next.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How long a try may take: first little, because a lost packet is sent again only after a second; then more, because a
-/// busy scheduler may be slow.
+/// How long a try may take: little, because a packet lost on the way to nobody is sent again only after a second; then
+/// more, because a busy scheduler may be slow; then little again.
 const FIRST_PATIENCE: Duration = Duration::from_millis(250);
 const LAST_PATIENCE: Duration = Duration::from_secs(4);
 
@@ -59,7 +59,11 @@ async fn ask(address: &Address, last: &mut String) {
         match once(address, patience).await {
             Ok(()) => break,
             Err(Failure::Silent) => {
-                patience = (patience * 2).min(LAST_PATIENCE);
+                patience = if patience < LAST_PATIENCE {
+                    patience * 2
+                } else {
+                    FIRST_PATIENCE
+                };
                 "no answer".clone_into(last);
             }
             Err(Failure::Refused(reason)) => *last = reason,

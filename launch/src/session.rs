@@ -53,10 +53,9 @@ pub async fn run(args: &LaunchArgs) -> Ending {
         Ok(prepared) => prepared,
         Err(error) => return Ending::NotStarted(error),
     };
-    if !session.asking || args.start_beside {
-        if let Err(ending) = session.start() {
-            return ending;
-        }
+    let at_once = !session.asking || args.start_beside;
+    if at_once && let Err(ending) = session.start() {
+        return ending;
     }
     let abandoned: Waiting<String> = match taker {
         Some(taker) => Box::pin(taker.until_lost()),

@@ -8,6 +8,7 @@ use crate::check;
 use crate::cluster::{self, Tier, Unavailable};
 use crate::command::{Run, release_directory};
 use crate::generate;
+use crate::image;
 use crate::python;
 use crate::report::{Outcome, Report};
 use crate::tally::Tally;
@@ -65,9 +66,10 @@ const ARROWS: Step = step("arrows", |_| passed(check::arrows()));
 const BINARIES: &str = "release binaries";
 const ENVIRONMENTS: &str = "python environments";
 
-const TESTS: [Step; 8] = [
+const TESTS: [Step; 9] = [
     step(BINARIES, |_| passed(build())),
     step(ENVIRONMENTS, |_| environments()),
+    step("static program", |_| static_program()),
     after(&[ENVIRONMENTS], "rust tests", |_| rust_tests()),
     step("simulation", |_| simulation()),
     step("cluster", |_| on_cluster(Tier::ControlPlane, "api_server")),
@@ -133,8 +135,16 @@ fn environments() -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
+/// As it goes into images; tests of the launcher put it where there is nothing else.
+fn static_program() -> Result<Outcome> {
+    match image::static_program() {
+        Err(error) if error.is::<Unavailable>() => Ok(Outcome::Skipped(error.to_string())),
+        outcome => outcome.map(|_| Outcome::Passed),
+    }
+}
+
 fn rust_tests() -> Result<Outcome> {
-    let run = Run::cargo()
+    let mut run = Run::cargo()
         .args(&[
             "test",
             "--release",
@@ -150,6 +160,9 @@ fn rust_tests() -> Result<Outcome> {
             contract::environment::PYTHON,
             python::environment(CURRENT_REQUIREMENTS)?,
         );
+    if let Some(program) = image::built_static_program() {
+        run = run.env("DASKJOB_STATIC_BIN", program);
+    }
     counted(run)
 }
 

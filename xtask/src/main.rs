@@ -11,6 +11,7 @@ mod cluster;
 mod command;
 mod gate;
 mod generate;
+mod image;
 mod python;
 mod report;
 mod tally;
@@ -45,6 +46,9 @@ enum Task {
     /// A real Kubernetes for the tests: start it, end it, look at it
     #[command(subcommand)]
     Cluster(cluster::ClusterTask),
+    /// The program as it goes into images, and the worker image
+    #[command(subcommand)]
+    Image(image::ImageTask),
     /// Format the sources
     Fmt,
 }
@@ -93,6 +97,7 @@ fn main() -> ExitCode {
         Task::Generate(args) => generate::run(args.check).map(|()| true),
         Task::Bench(args) => bench::run(&args.arguments).map(|()| true),
         Task::Cluster(task) => cluster::run(&task).map(|()| true),
+        Task::Image(task) => image::run(&task).map(|()| true),
         Task::Fmt => check::format().map(|()| true),
     };
     match outcome {

@@ -67,13 +67,8 @@ impl Place {
         // The kubelet makes it, and every user may write to it.
         let log = place.path().join("termination-log");
         std::fs::write(&log, "").unwrap();
-        for file in [&log, place.path()] {
-            let mode: std::fs::Permissions =
-                std::os::unix::fs::PermissionsExt::from_mode(if file == &log {
-                    0o666
-                } else {
-                    0o777
-                });
+        for (file, mode) in [(log.as_path(), 0o666), (place.path(), 0o777)] {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
             std::fs::set_permissions(file, mode).unwrap();
         }
         place
