@@ -34,13 +34,12 @@ fn definition_of_dask_job() -> Value {
     definition
 }
 
-/// Everything that has requests and limits, below the schema of a spec.
-const ROLES: [&str; 5] = [
+/// What has requests and limits and is there once, below the schema of a spec.
+const ROLES: [&str; 4] = [
     "",
     "/properties/job",
     "/properties/scheduler",
     "/properties/workers",
-    "/properties/workerGroups/items",
 ];
 
 /// Adds rules to those an object has. A flattened struct cannot bring rules of its own: they would take the place of

@@ -37,7 +37,9 @@ impl JsonSchema for Quantity {
         json_schema!({
             "x-kubernetes-int-or-string": true,
             "maxLength": 32,
-            "x-kubernetes-validations": crate::rules::of_quantity(),
+            "minimum": 0,
+            // Not a CEL rule with a sentence: up to Kubernetes 1.33 a rule about an amount counts as boundless.
+            "pattern": r"^\+?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?[0-9]+))?$",
         })
     }
 }

@@ -50,7 +50,10 @@ const fn of_kubernetes(name: &'static str, package: &'static str, takes: &'stati
     program(name, "kubernetes", package, takes)
 }
 
-const CONTROL_PLANE: [Program; 6] = [
+/// Says whether the oldest supported Kubernetes takes a definition.
+const VALIDATE_DEFINITION: Program = program("validate-definition", "oldest", ".", "1 min");
+
+const CONTROL_PLANE: [Program; 7] = [
     ETCD,
     of_kubernetes(
         "kube-apiserver",
@@ -69,6 +72,7 @@ const CONTROL_PLANE: [Program; 6] = [
         "5 s",
     ),
     KWOK,
+    VALIDATE_DEFINITION,
 ];
 
 const NODE: [Program; 4] = [
@@ -133,6 +137,8 @@ fn build(program: &Program) -> Result<PathBuf> {
     let made_from = [
         read(&module.join("go.mod"))?,
         read(&module.join("go.sum"))?,
+        // Only a program of our own has one.
+        fs::read_to_string(module.join("main.go")).unwrap_or_default(),
         format!("{} {flags}", program.package),
     ];
     let key = cache::fingerprint(&made_from.join("\n"));

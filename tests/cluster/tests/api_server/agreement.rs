@@ -33,7 +33,6 @@ fn trials() -> Vec<(&'static str, Vec<Value>)> {
         "0",
         "1",
         "-1",
-        "-0",
         "+1",
         "0.5",
         ".5",

@@ -3,6 +3,18 @@
 use cluster::{Tier, on_cluster};
 use serde_json::json;
 
+/// Its estimates of what a CEL rule may cost are the highest, and a definition beyond them is refused as a whole.
+#[test]
+fn the_oldest_supported_kubernetes_takes_the_definition() {
+    on_cluster(Tier::ControlPlane, async |cluster| {
+        let definitions = cluster.run(
+            "validate-definition",
+            &["manifests/crds/daskjob.dev_daskjobs.yaml"],
+        );
+        assert!(definitions.success, "{}", definitions.stderr);
+    });
+}
+
 const PATH: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/daskjobs.daskjob.dev";
 
 #[test]

@@ -127,7 +127,7 @@ fn apply_tells_a_user_the_field_and_what_to_do() {
             ),
             (
                 "job: {command: [x]}, requests: {memory: 2GB}",
-                &["spec.requests[memory]", "2Gi"],
+                &["spec.requests.memory", "2GB"],
             ),
         ] {
             let manifest = format!(
