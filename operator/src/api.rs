@@ -209,10 +209,27 @@ impl Api {
             .await;
         match deleted {
             Ok(_) => Ok(()),
-            Err(CallError {
-                problem: Problem::NotFound | Problem::Conflict,
-                ..
-            }) => Ok(()),
+            Err(error) => match error.problem {
+                Problem::NotFound => Ok(()),
+                Problem::Conflict => self.is_gone(collection, namespace, name, uid, error).await,
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// A conflict is another object under the name, or only bad luck.
+    async fn is_gone(
+        &self,
+        collection: Collection,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+        conflict: CallError,
+    ) -> Result<(), CallError> {
+        match self.get::<Value>(collection, namespace, name).await {
+            Ok(found) if found["metadata"]["uid"] == uid => Err(conflict),
+            Ok(_) => Ok(()),
+            Err(error) if matches!(error.problem, Problem::NotFound) => Ok(()),
             Err(error) => Err(error),
         }
     }

@@ -10,9 +10,13 @@ use anyhow::{Context, Result, bail};
 use kube::Client;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
+
+const CONNECT: Duration = Duration::from_secs(10);
+const SILENCE: Duration = Duration::from_secs(310);
 
 /// Runs the operator until it is told to stop.
 pub fn main(args: &OperatorArgs) -> ExitCode {
@@ -47,6 +51,9 @@ async fn operate(args: &OperatorArgs) -> Result<()> {
         .context("find the cluster: neither a kubeconfig nor a pod's service account")?;
     // Whether and when a call is repeated is the caller's to say.
     connection.default_retry = false;
+    // A connection that died without a word is noticed: watches end before by themselves.
+    connection.connect_timeout = Some(CONNECT);
+    connection.read_timeout = Some(SILENCE);
     let config = Config::new(
         args,
         &connection.default_namespace,

@@ -75,7 +75,7 @@ pub async fn reconcile(
         operator.asker.follow(uid, None);
         return Ok(None);
     };
-    if distrust {
+    if distrust && !round.seen.fresh {
         round.look_closer().await?;
     }
     for _ in 0..PLANS_IN_A_ROUND {
