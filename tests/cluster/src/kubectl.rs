@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use crate::Cluster;
 use crate::described::root;
@@ -79,7 +80,16 @@ impl Cluster {
             "-f",
             "manifests/crds",
         ];
-        self.kubectl(&wait, "").expect_success();
+        // A definition that has no conditions yet is an error to kubectl, not something to wait for.
+        let mut waited = self.kubectl(&wait, "");
+        for _ in 0..50 {
+            if waited.success || !waited.stderr.contains("accessor error") {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+            waited = self.kubectl(&wait, "");
+        }
+        waited.expect_success();
         *installed = true;
     }
 }
