@@ -28,6 +28,7 @@ pub use args::{InstallArgs, LaunchArgs};
 pub use install::install;
 pub use stock::{dask, worker};
 
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Runs the command and ends as it did.
@@ -48,9 +49,9 @@ pub fn main(args: &LaunchArgs) -> ExitCode {
     ExitCode::from(ending.code())
 }
 
-/// A line of ours in the container's log, which is the command's.
+/// A line of ours in the container's log, which is the command's. Where nobody takes it, it is nobody's loss.
 fn say(line: &str) {
-    eprintln!("daskjob: {line}");
+    let _ = writeln!(std::io::stderr(), "daskjob: {line}");
 }
 
 /// An error and what caused it, in one line.

@@ -20,7 +20,7 @@ mod start;
 
 use std::env;
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
@@ -232,6 +232,12 @@ fn base_image(release: &str) -> Result<()> {
     images::import(&layout()?, &images::base(release)?)?;
     println!("{}", images::base_reference(release));
     Ok(())
+}
+
+/// Gives an image in an archive to the node, which is started if need be.
+pub fn give_to_node(archive: &Path) -> Result<()> {
+    up(Tier::Node)?;
+    images::import(&layout()?, &images::Archive::at(archive))
 }
 
 /// Ends a cluster, if there is one.

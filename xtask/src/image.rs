@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
-use crate::cluster::images;
 use crate::cluster::prerequisites::{self, tool_named};
+use crate::cluster::{self, images};
 use crate::command::{Run, release_directory, root};
 
 #[derive(Subcommand)]
@@ -32,6 +32,9 @@ pub struct WorkerArgs {
     /// Name and tag of the image
     #[arg(long, default_value = "localhost/daskjob/worker:dev")]
     tag: String,
+    /// Give it to the node of the test cluster, which is started if need be
+    #[arg(long)]
+    node: bool,
 }
 
 /// The worker image's own directory in this repository.
@@ -43,7 +46,11 @@ pub fn run(task: &ImageTask) -> Result<()> {
     match task {
         ImageTask::Binaries => println!("{}", binaries()?.display()),
         ImageTask::Worker(args) => {
-            println!("{}", worker(args.base.as_deref(), &args.tag)?.display());
+            let archive = worker(args.base.as_deref(), &args.tag)?;
+            if args.node {
+                cluster::give_to_node(&archive)?;
+            }
+            println!("{}", archive.display());
         }
     }
     Ok(())
@@ -70,6 +77,8 @@ pub fn static_program() -> Result<PathBuf> {
         // Nobody debugs inside an image, and every node pulls it.
         .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
         .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
+        // What is compiled in small pieces is quick to compile again and slow to run.
+        .env("CARGO_PROFILE_RELEASE_INCREMENTAL", "false")
         .run()?;
     where_it_is()
 }

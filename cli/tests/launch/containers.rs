@@ -1,17 +1,8 @@
 //! Other images: no root, nothing that can be written, nothing at all.
 
-use crate::harness::{Place, is_root, program, skip_unless};
+use crate::harness::{NO_STATIC, Place, is_root, program, skip_unless, static_program};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::process::Command;
-
-/// The program as it goes into images.
-fn static_program() -> Option<PathBuf> {
-    std::env::var_os("DASKJOB_STATIC_BIN").map(PathBuf::from)
-}
-
-const NO_STATIC: &str =
-    "DASKJOB_STATIC_BIN does not name the static program; cargo xtask image binaries builds it";
 
 #[test]
 fn the_copy_of_the_program_is_whole_and_may_be_run_by_everyone() {

@@ -142,3 +142,17 @@ fn wrong_flags_are_refused() {
         assert_eq!(Place::new().run(flags, &["true"]).code, 2, "{flags:?}");
     }
 }
+
+#[test]
+fn a_log_that_nobody_takes_ends_nothing() {
+    let place = Place::new();
+    let mut shell = std::process::Command::new("sh");
+    shell
+        .args([
+            "-c",
+            "\"$0\" \"$@\" 2>/dev/full; exit $?",
+            crate::harness::program(),
+        ])
+        .args(place.words(&[], &["/nowhere"]));
+    assert_eq!(place.start(shell).end().code, 127);
+}

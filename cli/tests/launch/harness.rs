@@ -6,8 +6,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for anything.
@@ -149,9 +149,20 @@ impl Place {
     }
 }
 
+/// The program as it goes into images where that has been built, else as cargo has built it for the tests.
 pub fn program() -> &'static str {
-    env!("CARGO_BIN_EXE_daskjob")
+    static PROGRAM: OnceLock<String> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        static_program().unwrap_or_else(|| env!("CARGO_BIN_EXE_daskjob").to_owned())
+    })
 }
+
+pub fn static_program() -> Option<String> {
+    std::env::var("DASKJOB_STATIC_BIN").ok()
+}
+
+pub const NO_STATIC: &str =
+    "DASKJOB_STATIC_BIN does not name the static program; `cargo xtask image binaries` builds it";
 
 /// Killed when dropped, with all its words.
 pub struct Running<'a> {

@@ -25,6 +25,12 @@ const ARCHIVE: &str = "image.tar";
 /// An image in a file.
 pub struct Archive(PathBuf);
 
+impl Archive {
+    pub fn at(path: &Path) -> Self {
+        Archive(path.to_owned())
+    }
+}
+
 /// Where buildah keeps images and layers, for all clusters of this user.
 pub fn storage() -> Result<PathBuf> {
     let storage = cache::directory()?.join("images/storage");
