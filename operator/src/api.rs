@@ -1,7 +1,7 @@
 //! Calls to the API server: one function for each kind of call, one kind of error.
 //!
 //! Objects travel as JSON, for a typed client would drop what it does not know. Knows nothing of jobs' lives. Invariant:
-//! every call ends within [`LONGEST`], and what the answer means for whoever called stands in [`Problem`].
+//! every call ends within `LONGEST`, and what the answer means for whoever called stands in [`Problem`].
 
 mod answer;
 
