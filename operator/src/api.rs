@@ -71,7 +71,8 @@ pub struct Api {
 
 #[derive(Deserialize)]
 struct List<T> {
-    items: Vec<T>,
+    /// An empty list of metadata has null here.
+    items: Option<Vec<T>>,
 }
 
 /// One call before it is made.
@@ -134,7 +135,7 @@ impl Api {
                 body: None,
             })
             .await?;
-        Ok(list.items)
+        Ok(list.items.unwrap_or_default())
     }
 
     pub async fn create(
@@ -238,7 +239,10 @@ impl Api {
         let started = clock::instant();
         let error = |problem| CallError {
             verb: call.verb,
-            object: format!("{} {}", call.collection.as_str(), call.name),
+            object: [call.collection.as_str(), call.name]
+                .join(" ")
+                .trim_end()
+                .to_owned(),
             problem,
         };
         let sent = tokio::time::timeout(LONGEST, self.send(&call)).await;

@@ -24,6 +24,8 @@ use tokio::time::Instant;
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
+/// Between a status of ours and our answer to one that somebody else put in its place.
+const YIELD: Duration = Duration::from_secs(1);
 /// A job that fails so often in a row has its trouble told to its user.
 const TOLD_AFTER_FAILURES: u32 = 5;
 
@@ -48,6 +50,8 @@ struct Note {
     distrust: bool,
     /// Since when a status waits to be stored.
     waits_since: Option<Time>,
+    /// When we stored a status last, and which version that made.
+    wrote: Option<(Instant, String)>,
 }
 
 /// An operator at work.
@@ -208,6 +212,22 @@ impl Operator {
         let now = self.clock.now();
         let since = *note.waits_since.get_or_insert(now);
         now.since(since) < self.config.limits.status_seconds
+    }
+
+    pub(crate) fn wrote(&self, uid: &Uid, version: &str) {
+        if let Some(note) = self.notes().get_mut(uid) {
+            note.waits_since = None;
+            note.wrote = Some((clock::instant(), version.to_owned()));
+        }
+    }
+
+    /// How long to leave a status alone that somebody else changed right after us: two replicas that know different
+    /// things would otherwise write in turns as fast as they can.
+    pub(crate) fn yields(&self, uid: &Uid, version: &str) -> Option<Duration> {
+        let notes = self.notes();
+        let (at, own) = notes.get(uid)?.wrote.as_ref()?;
+        let rest = YIELD.checked_sub(at.elapsed())?;
+        (own != version && !rest.is_zero()).then_some(rest)
     }
 
     fn notes(&self) -> MutexGuard<'_, HashMap<Uid, Note>> {

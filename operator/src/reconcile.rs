@@ -93,8 +93,11 @@ pub async fn reconcile(
         if let Some(error) = made.error {
             return Err(error.into());
         }
-        if stored == Stored::Waits {
-            return Ok(Some(round.rest(&plan, made.more)));
+        if let Stored::Waits(until_then) = stored {
+            let again = round.ask(&plan, made.more);
+            return Ok(Some(
+                again.map_or(until_then, |again| again.min(until_then)),
+            ));
         }
         round.delete(&plan).await?;
         if plan.again_at_once && stored == Stored::Now {
@@ -111,8 +114,8 @@ enum Stored {
     /// It was as it is to be.
     Already,
     Now,
-    /// It tells only counts and times, and waits for others to join it.
-    Waits,
+    /// Not now, but after so long.
+    Waits(Duration),
 }
 
 impl<'a> Round<'a> {
@@ -202,7 +205,12 @@ impl Round<'_> {
             return Ok(Stored::Already);
         };
         if self.may_wait(plan, write) {
-            return Ok(Stored::Waits);
+            // It tells only counts and times: others may join it.
+            let longest = self.operator.config.limits.status_seconds;
+            return Ok(Stored::Waits(Duration::from_secs(longest)));
+        }
+        if let Some(rest) = self.operator.yields(self.uid, &self.job.version) {
+            return Ok(Stored::Waits(rest));
         }
         let job = &self.job.job;
         let body = json!({
@@ -221,7 +229,7 @@ impl Round<'_> {
         let version = answer["metadata"]["resourceVersion"]
             .as_str()
             .ok_or(RoundError::NoVersion)?;
-        self.operator.waits(self.uid, false);
+        self.operator.wrote(self.uid, version);
         self.stored(plan, write, version.to_owned());
         Ok(Stored::Now)
     }
@@ -303,13 +311,6 @@ impl Round<'_> {
             return Some(Duration::ZERO);
         }
         plan.again_at.map(|at| self.operator.clock.until(at))
-    }
-
-    /// The same while a status waits.
-    fn rest(&self, plan: &Plan, more: bool) -> Duration {
-        let written = Duration::from_secs(self.operator.config.limits.status_seconds);
-        self.ask(plan, more)
-            .map_or(written, |again| again.min(written))
     }
 
     fn order(&self, plan: &Plan) -> Option<Order> {

@@ -8,7 +8,6 @@ use super::Time;
 use super::observed::{Facts, Observed, Pod, PodPhase, WorkerFact};
 use crate::{ResolvedJob, ResolvedWorkerGroup};
 use contract::status::{GroupWorkers, JobStatus};
-use contract::timestamp::Timestamp;
 
 /// A target falls at most this often: workers that go and come again cost more than idle ones.
 const SHRINK_EVERY_SECONDS: u64 = 15;
@@ -30,6 +29,8 @@ pub(super) struct Group<'a> {
     pub retiring: Vec<(u32, &'a Pod)>,
     /// Lost ones whose pods are still there, newest first.
     pub ended: Vec<&'a Pod>,
+    /// When a target that is to fall may.
+    pub shrink_at: Option<Time>,
 }
 
 /// What a group asks for.
@@ -112,6 +113,7 @@ impl<'a> Group<'a> {
             alive,
             retiring,
             ended: ended.into_iter().map(|(_, pod)| pod).collect(),
+            shrink_at: None,
         }
     }
 
@@ -122,11 +124,16 @@ impl<'a> Group<'a> {
 
     /// What is to happen now. `facts` as of this attempt.
     pub fn wishes(&mut self, facts: Option<&Facts>, now: Time) -> Wishes {
-        let mut wishes = Wishes::default();
+        let mut wishes = Wishes {
+            again: self.shrink_at,
+            ..Wishes::default()
+        };
         let alive = size(self.alive.len());
         if alive < self.status.desired {
             match self.replace_at() {
-                Some(at) if at > now => wishes.again = Some(at),
+                Some(at) if at > now => {
+                    wishes.again = Some(wishes.again.map_or(at, |known| known.min(at)));
+                }
                 Some(_) | None => {
                     let first = self.status.issued;
                     wishes.make = (first..first + self.status.desired - alive).collect();
@@ -228,17 +235,16 @@ fn set_targets(groups: &mut [Group<'_>], facts: Option<&Facts>, now: Time) {
             *spare -= more;
             bounds.minimum + more
         });
-        let rested = group
-            .status
-            .target_since
-            .as_ref()
-            .and_then(Timestamp::unix_seconds)
-            .is_none_or(|since| now.0.saturating_sub(since) >= SHRINK_EVERY_SECONDS);
-        let next = if wanted > present || rested {
+        let since = Time::of(group.status.target_since.as_ref());
+        let may_fall_at = since.map_or(now, |since| since.plus(SHRINK_EVERY_SECONDS));
+        let next = if wanted > present || may_fall_at <= now {
             wanted
         } else {
             present
         };
+        if wanted < next {
+            group.shrink_at = Some(may_fall_at);
+        }
         if group.status.target != Some(next) {
             group.status.target = Some(next);
             group.status.target_since = Some(now.timestamp());

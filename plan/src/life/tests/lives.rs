@@ -392,6 +392,8 @@ fn a_group_adapts_to_what_the_scheduler_could_use() {
     world.desired_workers = Some(3);
     world.settle();
     assert_eq!(target(&world), Some(6), "it falls slowly");
+    let again = world.reconcile().again_at;
+    assert!(again.is_some(), "and by itself: nothing else need happen");
     world.passes(15);
     world.settle();
     assert_eq!(
