@@ -55,6 +55,8 @@ struct Faults {
     at: Vec<(u32, Fault)>,
     /// Watches show everything so much later.
     lag: Duration,
+    /// Every call takes so long.
+    latency: Duration,
     /// Lives of operators so far, and those that are over: whatever they still send is lost.
     lives: u32,
     over: BTreeSet<u32>,
@@ -89,6 +91,10 @@ impl Server {
 
     pub fn set_lag(&self, lag: Duration) {
         self.shared.faults.lock().unwrap().lag = lag;
+    }
+
+    pub fn set_latency(&self, latency: Duration) {
+        self.shared.faults.lock().unwrap().latency = latency;
     }
 
     pub fn calls(&self) -> u32 {
@@ -126,6 +132,10 @@ impl Server {
         }
         if asked.watch {
             return self.watch(asked);
+        }
+        let latency = self.shared.faults.lock().unwrap().latency;
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await;
         }
         let fault = (asked.plural != "events").then(|| self.fault()).flatten();
         match fault {

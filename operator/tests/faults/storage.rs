@@ -210,15 +210,18 @@ impl Storage {
 
     /// What must hold whenever anything was written.
     fn check(&mut self) {
-        let live_runners: Vec<&str> = self
-            .of("pods")
-            .filter(|pod| pod["metadata"]["labels"][labels::ROLE] == "runner" && !is_over(pod))
-            .map(|pod| pod["metadata"]["name"].as_str().unwrap())
-            .collect();
-        assert!(
-            live_runners.len() <= 1,
-            "two live runners: {live_runners:?}"
-        );
+        let mut live_runners: BTreeMap<&str, &str> = BTreeMap::new();
+        for pod in self.of("pods") {
+            let metadata = &pod["metadata"];
+            if metadata["labels"][labels::ROLE] == "runner" && !is_over(pod) {
+                let (job, name) = (
+                    metadata["labels"][labels::JOB_UID].as_str(),
+                    &metadata["name"],
+                );
+                let other = live_runners.insert(job.unwrap(), name.as_str().unwrap());
+                assert_eq!(other, None, "two live runners, {name} is one");
+            }
+        }
         let mut ends = std::mem::take(&mut self.ends);
         for job in self.of("daskjobs") {
             let holds = |type_: &str| {

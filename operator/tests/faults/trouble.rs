@@ -141,3 +141,60 @@ async fn a_strangers_object_is_told_and_left_alone() {
         })
         .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_large_job_does_not_hold_up_a_small_one() {
+    let mut world = World::new("{job: {command: [a]}, workers: {numberOfWorkers: 500}}");
+    world.server.set_latency(Duration::from_millis(20));
+    world.start_operator();
+    let many = |world: &World| world.owned().len() > 100;
+    world.until("a fifth of the large job is made", many).await;
+    assert!(world.owned().len() < 450, "it is still at it");
+    world.add_job("small", JOB);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let owned = world.owned();
+    assert!(
+        owned.contains(&"pods/small-1-runner".to_owned()),
+        "{owned:?}"
+    );
+    let all = |world: &World| world.workers() == 502;
+    world.until("all workers run", all).await;
+    let writes = world.server.storage().writes;
+    // Service, policy, scheduler and runner of both.
+    assert_eq!(writes.creates, 502 + 2 * 4, "{writes:?}");
+}
+
+/// Pods refused as they are, and a quota that never grows: told, waited for, ended by the deadline.
+#[tokio::test(start_paused = true)]
+async fn a_quota_that_never_grows_is_ended_by_the_deadline() {
+    let mut world = World::new("{job: {command: [a]}, startDeadlineSeconds: 60}");
+    world.refuse("etl-1-scheduler", 403, "exceeded quota: small");
+    world.start_operator();
+    world.until("it is torn down", World::is_torn_down).await;
+    let failure = world.status().failure.unwrap();
+    assert_eq!(failure.class, contract::status::FailureClass::Quota);
+    assert!(failure.message.contains("exceeded quota"), "{failure:?}");
+    let owned = world.owned();
+    assert!(
+        owned.is_empty(),
+        "no worker took what the scheduler lacked: {owned:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_the_server_does_not_take_fails_the_job_at_once() {
+    let mut world = World::new(JOB);
+    world.refuse(
+        "etl-1-scheduler",
+        422,
+        "spec.containers[0].image: Required value",
+    );
+    world.start_operator();
+    world.until("it is torn down", World::is_torn_down).await;
+    let failure = world.status().failure.unwrap();
+    assert_eq!(failure.class, contract::status::FailureClass::Invalid);
+    assert!(
+        failure.message.contains("spec.containers[0].image"),
+        "{failure:?}"
+    );
+}

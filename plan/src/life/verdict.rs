@@ -10,7 +10,7 @@ use super::waits::Wait;
 use super::workers::Group;
 use crate::{ResolvedJob, names};
 use contract::Role;
-use contract::status::{Failure, FailureClass, JobStatus, reason};
+use contract::status::{ConditionStatus, Failure, FailureClass, JobStatus, condition, reason};
 
 /// A program may still be busy when it has shut its cluster down itself.
 const AFTER_CLEAN_END_SECONDS: u64 = 60;
@@ -239,15 +239,11 @@ fn of_deadlines(case: &Case<'_>) -> Option<Verdict> {
         return Some(Verdict::Failed(failure.clone()));
     }
     if let Some((_, seconds)) = start.filter(|(at, _)| *at <= case.now) {
-        let (class, why) = case.wait.map_or_else(
-            || {
-                (
-                    FailureClass::Deadline,
-                    "the cluster was not ready".to_owned(),
-                )
-            },
-            |wait| (wait.class, wait.message.clone()),
-        );
+        let seen = case.wait.map(|wait| (wait.class, wait.message.clone()));
+        let (class, why) = seen.or_else(|| refused_before(case.status)).unwrap_or((
+            FailureClass::Deadline,
+            "the cluster was not ready".to_owned(),
+        ));
         let message =
             format!("the job did not start within its startDeadlineSeconds of {seconds}: {why}");
         return Some(Verdict::Failed(late(
@@ -258,6 +254,16 @@ fn of_deadlines(case: &Case<'_>) -> Option<Verdict> {
     }
     let next = earlier(start.map(|(at, _)| at), active.map(|(at, _)| at));
     Some(Verdict::GoesOn { again: next })
+}
+
+/// What the start waited for so far, where only a refusal shows it: a round that ends the wait makes nothing.
+fn refused_before(status: &JobStatus) -> Option<(FailureClass, String)> {
+    let known = status.conditions.iter().find(|known| {
+        known.type_ == condition::CLUSTER_READY
+            && known.status == ConditionStatus::False
+            && [reason::QUOTA_EXCEEDED, reason::FORBIDDEN].contains(&known.reason.as_str())
+    })?;
+    Some((FailureClass::Quota, known.message.clone()))
 }
 
 /// When the job must have finished, and what it is if it has not.
