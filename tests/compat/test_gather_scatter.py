@@ -51,10 +51,11 @@ def test_scatter_of_a_list(client, direct, hash):
 
 @pytest.mark.parametrize("direct", [True, False])
 def test_scatter_of_a_dict_names_the_keys(client, direct):
-    futures = client.scatter({"first": 10, ("second", 2): 20}, direct=direct)
-    assert futures["first"].key == "first"
-    assert futures[("second", 2)].key == ("second", 2)
-    assert client.gather(futures) == {"first": 10, ("second", 2): 20}
+    first, second = f"first-{direct}", (f"second-{direct}", 2)
+    futures = client.scatter({first: 10, second: 20}, direct=direct)
+    assert futures[first].key == first
+    assert futures[second].key == second
+    assert client.gather(futures) == {first: 10, second: 20}
 
 
 def test_scatter_of_one_object(client):
@@ -74,7 +75,7 @@ def test_scatter_hash_decides_about_sharing(client):
 @pytest.mark.parametrize("direct", [True, False])
 def test_scatter_to_a_worker(cluster, client, direct):
     bob = cluster.addresses(client)["bob"]
-    future = client.scatter("for bob", workers=[bob], direct=direct)
+    future = client.scatter(f"for bob {direct}", workers=[bob], direct=direct)
     assert client.who_has([future]) == {future.key: (bob,)}
     assert client.submit(tasks.here, workers=[bob]).result() == bob
 
@@ -86,8 +87,8 @@ def test_scatter_to_a_worker_by_name(cluster, client):
 
 @pytest.mark.parametrize("direct", [True, False])
 def test_scatter_broadcast_reaches_every_worker(cluster, client, direct):
-    future = client.scatter({"everywhere": list(range(100))}, broadcast=True, direct=direct)["everywhere"]
-    assert sorted(client.who_has([future])["everywhere"]) == sorted(cluster.addresses(client).values())
+    future = client.scatter({f"everywhere-{direct}": list(range(100))}, broadcast=True, direct=direct)[f"everywhere-{direct}"]
+    assert sorted(client.who_has([future])[future.key]) == sorted(cluster.addresses(client).values())
     assert future.result() == list(range(100))
 
 
