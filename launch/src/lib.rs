@@ -53,15 +53,3 @@ pub fn main(args: &LaunchArgs) -> ExitCode {
 fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "daskjob: {line}");
 }
-
-/// An error and what caused it, in one line.
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}

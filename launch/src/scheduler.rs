@@ -3,11 +3,11 @@
 //! A mere connection proves nothing: a service mesh's proxy takes it before there is a scheduler. So each try goes through
 //! the handshake, and one that gets no answer is dropped for the next.
 
-use crate::{clock, say, with_sources};
+use crate::{clock, say};
 use protocol::Address;
 use std::net::IpAddr;
 use std::time::Duration;
-use transport::{Connector, resolve};
+use transport::{Connector, resolve, with_sources};
 
 /// From the end of a try to the next.
 const PAUSE: Duration = Duration::from_millis(50);

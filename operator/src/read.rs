@@ -24,10 +24,7 @@ pub fn read_object(kind: ObjectKind, metadata: &ObjectMeta) -> Option<Seen> {
         namespace: metadata.namespace.clone().unwrap_or_default(),
         owner_uid,
         owner_name,
-        version: metadata
-            .resource_version
-            .as_deref()
-            .and_then(version_number),
+        version: version_of(metadata),
         address: None,
         child: Child::Object(Object {
             kind,
@@ -47,6 +44,10 @@ pub fn owner_of(metadata: &ObjectMeta) -> Option<(Uid, String)> {
             && owner.api_version.starts_with(&format!("{}/", crd::GROUP))
     })?;
     Some((Uid::from(owner.uid.as_str()), owner.name.clone()))
+}
+
+fn version_of(metadata: &ObjectMeta) -> Option<u64> {
+    version_number(metadata.resource_version.as_deref()?)
 }
 
 fn time_of(timestamp: &Timestamp) -> Option<Time> {

@@ -123,6 +123,18 @@ pub struct ResolvedWorkerGroup {
     pub dask_resources: BTreeMap<String, f64>,
 }
 
+impl ResolvedWorkerGroup {
+    /// `dask_resources` as a worker's flag wants them, `GPU=1 DISK=2`; `None` if there are none.
+    pub fn resources_flag(&self) -> Option<String> {
+        let resources: Vec<String> = self
+            .dask_resources
+            .iter()
+            .map(|(name, amount)| format!("{name}={amount}"))
+            .collect();
+        (!resources.is_empty()).then(|| resources.join(" "))
+    }
+}
+
 /// Bounds of a group that adapts to its load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Scaling {

@@ -13,6 +13,7 @@ from distributed import wait
 
 import tasks
 import wire
+from differences import differs
 from eventually import eventually
 
 ADDRESS = "tcp://127.0.0.1:1"
@@ -279,6 +280,18 @@ def test_client_asks_for_the_state_of_a_key(cluster, client):
         assert raw.hear("task-erred")["key"] == "has-failed"
         raw.say({"op": "report-key", "key": "never-was"})
         assert raw.hear("cancelled-keys")["keys"] == ("never-was",)
+
+
+@differs("stock", why="it tells once: a client that reads the answer to its retry later waits for ever", runs=False)
+def test_result_of_a_retry_is_told_again_after_the_answer(cluster, client, tmp_path):
+    future = client.submit(tasks.fail_until, str(tmp_path / "calls"), 1, key="tried-again")
+    wait(future)
+    with raw_client(cluster) as raw:
+        raw.say({"op": "client-desires-keys", "keys": ["tried-again"]})
+        assert raw.hear("task-erred")["key"] == "tried-again"
+        assert ask(cluster, op="retry", keys=["tried-again"], client="raw-client") == ("tried-again",)
+        for _ in range(2):
+            assert raw.hear("key-in-memory")["key"] == "tried-again"
 
 
 def test_wish_for_a_result_is_answered_and_keeps_it(cluster, client):

@@ -79,6 +79,19 @@ pub enum Tier {
 }
 
 impl Tier {
+    /// What every tier needs, and what a node needs besides.
+    fn choose<T>(
+        self,
+        always: &'static [T],
+        on_node: &'static [T],
+    ) -> impl Iterator<Item = &'static T> {
+        let on_node = match self {
+            Tier::ControlPlane => &[],
+            Tier::Node => on_node,
+        };
+        always.iter().chain(on_node)
+    }
+
     fn from_number(number: u8) -> Self {
         if number >= 2 {
             Tier::Node

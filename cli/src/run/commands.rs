@@ -94,13 +94,8 @@ pub fn worker_command(
     if let Some(bytes) = group.memory_limit_bytes {
         command.flag(flags::MEMORY_LIMIT, bytes.to_string());
     }
-    if !group.dask_resources.is_empty() {
-        let resources: Vec<String> = group
-            .dask_resources
-            .iter()
-            .map(|(name, amount)| format!("{name}={amount}"))
-            .collect();
-        command.flag(flags::RESOURCES, resources.join(" "));
+    if let Some(resources) = group.resources_flag() {
+        command.flag(flags::RESOURCES, resources);
     }
     command
 }

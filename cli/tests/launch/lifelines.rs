@@ -3,6 +3,7 @@
 use crate::harness::{
     Dashboard, NO_PYTHON, Place, Running, Says, free_port, now, program, python, skip_unless,
 };
+use crate::schedulers::scheduler;
 use rustix::process::Signal;
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
@@ -256,17 +257,7 @@ fn the_command_runs_under_a_lifeline_that_is_opened_again() {
     let python = python();
     skip_unless!(python.is_some(), NO_PYTHON);
     let (place, port) = (Place::new(), free_port());
-    let mut scheduler = std::process::Command::new(program());
-    scheduler
-        .args([
-            "scheduler",
-            "--host",
-            "127.0.0.1",
-            "--dashboard-address",
-            "127.0.0.1:0",
-        ])
-        .args(["--port", &port.to_string()]);
-    let _scheduler = place.start(scheduler);
+    let _scheduler = scheduler(&place, port);
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let lifeline = taken.local_addr().unwrap().port().to_string();
     let address = format!("tcp://127.0.0.1:{port}");
@@ -291,17 +282,7 @@ fn a_lifeline_that_cannot_be_opened_does_not_hold_up_the_command() {
     let python = python();
     skip_unless!(python.is_some(), NO_PYTHON);
     let (place, port) = (Place::new(), free_port());
-    let mut scheduler = std::process::Command::new(program());
-    scheduler
-        .args([
-            "scheduler",
-            "--host",
-            "127.0.0.1",
-            "--dashboard-address",
-            "127.0.0.1:0",
-        ])
-        .args(["--port", &port.to_string()]);
-    let _scheduler = place.start(scheduler);
+    let _scheduler = scheduler(&place, port);
     let address = format!("tcp://127.0.0.1:{port}");
     let lifeline = free_port().to_string();
     let ended = place.run(

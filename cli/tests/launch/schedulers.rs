@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// Our scheduler on a port.
-fn scheduler(place: &Place, port: u16) -> Running<'_> {
+pub fn scheduler(place: &Place, port: u16) -> Running<'_> {
     let mut scheduler = Command::new(program());
     scheduler
         .args([

@@ -202,7 +202,7 @@ fn backoff(attempt: u32) -> Duration {
 }
 
 /// The error and what caused it, in one line.
-fn with_sources(error: &dyn std::error::Error) -> String {
+pub fn with_sources(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

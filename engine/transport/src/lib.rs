@@ -14,7 +14,7 @@ mod security;
 mod socket;
 mod stream;
 
-pub use connect::{ConnectError, Connector};
+pub use connect::{ConnectError, Connector, with_sources};
 pub use connection::{
     Connection, ConnectionInfo, EstablishError, FrameReader, FrameWriter, RecvError,
 };

@@ -3,8 +3,8 @@
 //! Thousands of them are held, so nothing else is kept, not even for a moment: fields that are not named here are
 //! skipped while the text is read.
 
-use super::{owner_of, time_of};
-use crate::store::{Child, Seen, version_number};
+use super::{owner_of, time_of, version_of};
+use crate::store::{Child, Seen};
 use contract::Role;
 use contract::timestamp::Timestamp;
 use k8s_openapi::api::core::v1::Pod as KubernetesPod;
@@ -175,6 +175,7 @@ pub fn read_pod(slim: SlimPod) -> Option<Seen> {
         node,
         mut status,
     } = slim;
+    let version = version_of(&metadata);
     let address = status
         .pod_ip
         .take()
@@ -183,10 +184,7 @@ pub fn read_pod(slim: SlimPod) -> Option<Seen> {
         namespace: metadata.namespace.unwrap_or_default(),
         owner_uid,
         owner_name,
-        version: metadata
-            .resource_version
-            .as_deref()
-            .and_then(version_number),
+        version,
         address,
         child: Child::Pod(pod_of(
             metadata.name?,

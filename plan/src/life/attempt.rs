@@ -125,10 +125,8 @@ impl Draft<'_> {
                 self.look_again(at);
             }
             self.plan.retire.extend(wishes.retire);
-            for name in wishes.remove {
-                if let Some(pod) = self.seen.pods.iter().find(|pod| pod.name == name) {
-                    self.delete_pod(pod);
-                }
+            for pod in wishes.remove {
+                self.delete_pod(pod);
             }
         }
         if !self.seen.refused.is_empty() {

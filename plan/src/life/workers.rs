@@ -34,14 +34,14 @@ pub(super) struct Group<'a> {
 }
 
 /// What a group asks for.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Wishes {
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Wishes<'a> {
     /// Numbers of workers to make.
     pub make: Vec<u32>,
     /// Addresses of workers to empty and close.
     pub retire: Vec<String>,
     /// Pods that may go.
-    pub remove: Vec<String>,
+    pub remove: Vec<&'a Pod>,
     /// When to look again for a delayed replacement.
     pub again: Option<Time>,
 }
@@ -106,7 +106,7 @@ impl<'a> Group<'a> {
         status.retired += size(before - status.retiring.len());
         let accounted = size(alive.len() + retiring.len()) + status.retired;
         status.lost = status.issued.saturating_sub(accounted);
-        status.ready = size(alive.iter().filter(|(_, pod)| is_ready(pod, facts)).count());
+        status.ready = count_ready(&alive, facts);
         Group {
             spec,
             status,
@@ -123,7 +123,7 @@ impl<'a> Group<'a> {
     }
 
     /// What is to happen now. `facts` as of this attempt.
-    pub fn wishes(&mut self, facts: Option<&Facts>, now: Time) -> Wishes {
+    pub fn wishes(&mut self, facts: Option<&Facts>, now: Time) -> Wishes<'a> {
         let mut wishes = Wishes {
             again: self.shrink_at,
             ..Wishes::default()
@@ -144,21 +144,16 @@ impl<'a> Group<'a> {
         }
         for (_, pod) in &self.retiring {
             match registered(pod, facts) {
-                _ if pod.is_over() || pod.deleting => wishes.remove.push(pod.name.clone()),
+                _ if pod.is_over() || pod.deleting => wishes.remove.push(pod),
                 Some(worker) => wishes.retire.push(worker.address.clone()),
                 // Never registered: nothing to hand over. Without facts nobody knows.
                 None if facts.is_some() || pod.phase == PodPhase::Pending => {
-                    wishes.remove.push(pod.name.clone());
+                    wishes.remove.push(pod);
                 }
                 None => {}
             }
         }
-        wishes.remove.extend(
-            self.ended
-                .iter()
-                .skip(ENDED_KEPT)
-                .map(|pod| pod.name.clone()),
-        );
+        wishes.remove.extend(self.ended.iter().skip(ENDED_KEPT));
         wishes
     }
 
@@ -181,12 +176,7 @@ impl<'a> Group<'a> {
             .extend(order.iter().map(|(number, _)| *number));
         self.status.retiring.sort_unstable();
         self.retiring.extend(order);
-        self.status.ready = size(
-            self.alive
-                .iter()
-                .filter(|(_, pod)| is_ready(pod, facts))
-                .count(),
-        );
+        self.status.ready = count_ready(&self.alive, facts);
     }
 
     /// Losses are replaced at once until there are as many as workers, then with growing delay.
@@ -257,12 +247,13 @@ fn registered<'f>(pod: &Pod, facts: Option<&'f Facts>) -> Option<&'f WorkerFact>
     facts?.workers.get(&pod.name)
 }
 
-/// Registered, or where the scheduler cannot be asked, running.
-fn is_ready(pod: &Pod, facts: Option<&Facts>) -> bool {
-    match facts {
+/// Those that have registered, or where the scheduler cannot be asked, that run.
+fn count_ready(workers: &[(u32, &Pod)], facts: Option<&Facts>) -> u32 {
+    let is_ready = |pod: &Pod| match facts {
         Some(_) => registered(pod, facts).is_some(),
         None => pod.phase == PodPhase::Running && pod.ready,
-    }
+    };
+    size(workers.iter().filter(|(_, pod)| is_ready(pod)).count())
 }
 
 fn size(count: usize) -> u32 {

@@ -153,13 +153,8 @@ fn worker_flags(attempt: Attempt<'_>, part: Part<'_>) -> Vec<String> {
     if let Some(bytes) = group.memory_limit_bytes {
         flag(flags::MEMORY_LIMIT, bytes.to_string());
     }
-    if !group.dask_resources.is_empty() {
-        let resources: Vec<String> = group
-            .dask_resources
-            .iter()
-            .map(|(name, amount)| format!("{name}={amount}"))
-            .collect();
-        flag(flags::RESOURCES, resources.join(" "));
+    if let Some(resources) = group.resources_flag() {
+        flag(flags::RESOURCES, resources);
     }
     flag(flags::DEATH_TIMEOUT, DEATH_TIMEOUT_SECONDS.to_string());
     flag(flags::LOCAL_DIRECTORY, paths::SCRATCH.to_owned());

@@ -73,13 +73,7 @@ pub fn provide_for_static_programs() -> Result<()> {
 }
 
 fn missing(tier: Tier) -> Vec<&'static Tool> {
-    let node = match tier {
-        Tier::ControlPlane => &[][..],
-        Tier::Node => &NODE[..],
-    };
-    CONTROL_PLANE
-        .iter()
-        .chain(node)
+    tier.choose(&CONTROL_PLANE, &NODE)
         .filter(|tool| !is_there(tool.program))
         .collect()
 }

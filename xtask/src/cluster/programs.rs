@@ -89,13 +89,7 @@ pub struct Programs(BTreeMap<&'static str, PathBuf>);
 impl Programs {
     /// Builds what a tier needs, as far as it is not there yet.
     pub fn of(tier: Tier) -> Result<Self> {
-        let node = match tier {
-            Tier::ControlPlane => &[][..],
-            Tier::Node => &NODE[..],
-        };
-        CONTROL_PLANE
-            .iter()
-            .chain(node)
+        tier.choose(&CONTROL_PLANE, &NODE)
             .map(|program| Ok((program.name, build(program)?)))
             .collect::<Result<_>>()
             .map(Self)

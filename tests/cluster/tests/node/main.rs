@@ -36,6 +36,20 @@ async fn create(cluster: &Cluster, namespace: &str, kind: &str, object: &Value) 
         .expect("it is accepted");
 }
 
+/// How the container of a pod ended, once the pod has failed.
+async fn how_it_failed(cluster: &Cluster, namespace: &str, name: &str) -> Value {
+    eventually("it failed", async || {
+        phase_is(cluster, namespace, name, "Failed").await
+    })
+    .await;
+    let path = format!("/api/v1/namespaces/{namespace}/pods/{name}");
+    let mut pod = cluster
+        .send("GET", &path, &json!({}))
+        .await
+        .expect("it is there");
+    pod["status"]["containerStatuses"][0]["state"]["terminated"].take()
+}
+
 async fn phase_is(cluster: &Cluster, namespace: &str, name: &str, phase: &str) -> bool {
     let path = format!("/api/v1/namespaces/{namespace}/pods/{name}");
     let pod = cluster
@@ -98,16 +112,7 @@ fn a_program_that_takes_too_much_memory_is_killed_for_it() {
         let namespace = cluster.namespace("memory").await;
         let greedy = pod("greedy", &["python3", "-c", "b'x' * (256 << 20)"]);
         create(&cluster, namespace.name(), "pods", &greedy).await;
-        eventually("it failed", async || {
-            phase_is(&cluster, namespace.name(), "greedy", "Failed").await
-        })
-        .await;
-        let path = format!("/api/v1/namespaces/{}/pods/greedy", namespace.name());
-        let pod = cluster
-            .send("GET", &path, &json!({}))
-            .await
-            .expect("it is there");
-        let ended = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
+        let ended = how_it_failed(&cluster, namespace.name(), "greedy").await;
         assert_eq!(
             (&ended["reason"], &ended["exitCode"]),
             (&json!("OOMKilled"), &json!(137))
@@ -127,16 +132,7 @@ fn what_a_program_leaves_as_its_last_words_is_in_its_status() {
             &pod("last", &["python3", "-c", script]),
         )
         .await;
-        eventually("it failed", async || {
-            phase_is(&cluster, namespace.name(), "last", "Failed").await
-        })
-        .await;
-        let path = format!("/api/v1/namespaces/{}/pods/last", namespace.name());
-        let pod = cluster
-            .send("GET", &path, &json!({}))
-            .await
-            .expect("it is there");
-        let ended = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
+        let ended = how_it_failed(&cluster, namespace.name(), "last").await;
         assert_eq!(
             (&ended["message"], &ended["exitCode"]),
             (&json!("because"), &json!(3))
