@@ -7,7 +7,6 @@
 mod args;
 mod attempt;
 mod commands;
-mod console;
 mod directories;
 mod environment;
 mod groups;
@@ -18,6 +17,7 @@ mod manifest;
 mod notes;
 mod pace;
 mod process;
+mod progress;
 mod report;
 mod session;
 

@@ -1,11 +1,11 @@
 //! `daskjob validate`: what manifests resolve to, or what is wrong with them.
 
 use clap::{Args, ValueEnum};
-use plan::{Defaults, Document, Outcome, Refusal, ResolvedJob, ResolvedWorkerGroup};
+use plan::{Defaults, Document, Outcome, ResolvedJob, ResolvedWorkerGroup};
 use serde_json::{Value, json};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use terminal::{print, read_text, refusals_text};
 
 /// Check manifests without running them.
 ///
@@ -70,36 +70,6 @@ pub fn main(arguments: &ValidateArgs) -> ExitCode {
     ExitCode::from(exit_code)
 }
 
-/// Writes to standard output; a reader that has left is no reason to complain.
-pub fn print(text: &str) {
-    let mut stdout = std::io::stdout().lock();
-    let _ = stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush());
-}
-
-/// The text of a manifest, or a sentence that says why it cannot be had.
-pub fn read_text(file: &Path) -> Result<String, String> {
-    if file == Path::new("-") {
-        return std::io::read_to_string(std::io::stdin())
-            .map_err(|error| format!("cannot read standard input: {error}"));
-    }
-    std::fs::read_to_string(file)
-        .map_err(|error| format!("cannot read {}: {}", file.display(), why(&error)))
-}
-
-/// In the words of people; what is rare stays in those of the system.
-fn why(error: &std::io::Error) -> String {
-    use std::io::ErrorKind;
-    match error.kind() {
-        ErrorKind::NotFound => "there is no such file".to_owned(),
-        ErrorKind::PermissionDenied => "you may not read it".to_owned(),
-        ErrorKind::IsADirectory => "it is a directory; name the manifest in it".to_owned(),
-        ErrorKind::InvalidData => "it is not text in UTF-8".to_owned(),
-        _ => error.to_string(),
-    }
-}
-
 fn json_of(file: &Path, document: &Document) -> Value {
     let mut answer = json!({"file": file, "document": document.index + 1, "name": document.name});
     match &document.outcome {
@@ -141,31 +111,6 @@ fn place_of(file: &Path, document: &Document, documents: usize) -> String {
     } else {
         format!("{} (document {})", file.display(), document.index + 1)
     }
-}
-
-/// Every refusal on lines of its own, the place first as compilers write it.
-pub fn refusals_text(place: &str, refusals: &[Refusal]) -> String {
-    let mut text = String::new();
-    for refusal in refusals {
-        let position = match refusal.location {
-            Some(location) => match location.column {
-                Some(column) => format!("{place}:{}:{column}", location.line),
-                None => format!("{place}:{}", location.line),
-            },
-            None => place.to_owned(),
-        };
-        // One without a field speaks of the manifest as a whole, and some of these say so themselves.
-        let subject = match refusal.field.as_str() {
-            "" if refusal.reason.starts_with("the manifest ") => String::new(),
-            "" => "the manifest ".to_owned(),
-            field => format!("{field}: "),
-        };
-        text.push_str(&format!(
-            "{position}: {subject}{}\n    remedy: {}\n",
-            refusal.reason, refusal.remedy
-        ));
-    }
-    text
 }
 
 fn summary_of(job: &ResolvedJob) -> String {

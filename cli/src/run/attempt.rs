@@ -8,7 +8,6 @@ mod memory;
 mod questions;
 mod starting;
 
-use super::console::{Console, Progress};
 use super::directories::Directories;
 use super::environment::Environment;
 use super::groups::{Group, SlotState};
@@ -16,6 +15,7 @@ use super::interpreter::Interpreter;
 use super::logs::Tail;
 use super::pace::Pace;
 use super::process::{Exit, Who};
+use super::progress::Progress;
 use crate::clock;
 use crate::control_groups::RunGroups;
 use crate::supervise::process_tree;
@@ -28,6 +28,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use terminal::Console;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// How often time is looked at.

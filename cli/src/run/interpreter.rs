@@ -1,10 +1,10 @@
 //! Which Python runs the job, the workers and the graph helper; makes a virtual environment when there is none.
 
-use super::console::Console;
 use super::logs;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use terminal::Console;
 use tokio::process::Command;
 
 /// What a virtual environment of ours gets.

@@ -1,10 +1,10 @@
 //! The one job of a manifest, or why a run does not begin.
 
-use crate::validate::{read_text, refusals_text};
 use contract::status::{Failure, FailureClass, reason};
 use contract::{Role, exit_code};
-use plan::{Defaults, Outcome, ResolvedJob};
+use plan::ResolvedJob;
 use std::path::Path;
+use terminal::read_text;
 
 /// Why a run did not begin.
 pub struct Refused {
@@ -55,30 +55,7 @@ pub fn read(file: &Path) -> Result<ResolvedJob, Refused> {
         return Err(Refused::manifest(sentence.to_owned()));
     }
     let text = read_text(file).map_err(Refused::manifest)?;
-    let mut jobs = Vec::new();
-    for document in plan::read(&text, &Defaults::default()) {
-        match document.outcome {
-            Outcome::Job(job) => jobs.push(*job),
-            Outcome::Refused(refusals) => {
-                let place = if document.index == 0 {
-                    place
-                } else {
-                    format!("{place} (document {})", document.index + 1)
-                };
-                return Err(Refused::manifest(refusals_text(&place, &refusals)));
-            }
-            Outcome::Other { .. } => {}
-        }
-    }
-    match jobs.len() {
-        1 => Ok(jobs.remove(0)),
-        0 => Err(Refused::manifest(format!("{place} holds no DaskJob"))),
-        count => {
-            let names: Vec<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
-            Err(Refused::manifest(format!(
-                "{place} holds {count} jobs ({}): write them into files of their own",
-                names.join(", ")
-            )))
-        }
-    }
+    terminal::one_job(&place, &text)
+        .map(|found| found.job)
+        .map_err(Refused::manifest)
 }

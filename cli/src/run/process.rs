@@ -1,7 +1,6 @@
 //! Starting the processes of an attempt, and hearing of their end.
 
 use super::commands::CommandLine;
-use super::console::{Console, Stream};
 use super::environment::Environment;
 use super::logs::Tail;
 use crate::control_groups::Leaf;
@@ -11,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use terminal::{Console, Stream};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc::UnboundedSender;

@@ -3,9 +3,9 @@
 use super::args::Output;
 use super::logs;
 use super::session::Session;
-use crate::validate::print;
 use contract::Role;
 use contract::status::{Failure, FailureClass, Phase};
+use terminal::print;
 
 /// How many lines of how many logs are shown when a job has failed.
 const SHOWN_LINES: usize = 10;

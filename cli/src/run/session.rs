@@ -4,7 +4,6 @@
 
 use super::args::RunArgs;
 use super::attempt::{self, AttemptEnd, Setting};
-use super::console::Console;
 use super::directories::Directories;
 use super::environment::Environment;
 use super::interpreter::{self, Interpreter, Wishes};
@@ -13,7 +12,6 @@ use super::{logs, notes};
 use crate::clock;
 use crate::control_groups::{self, RunGroups};
 use crate::supervise::{End, process_tree};
-use crate::validate::refusals_text;
 use contract::status::{
     ConditionStatus, Failure, FailureClass, JobStatus, Teardown, condition, reason,
 };
@@ -23,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
+use terminal::{Console, refusals_text};
 
 /// How long processes of an attempt get to end before the next begins.
 const GRACE_BETWEEN_ATTEMPTS: Duration = Duration::from_secs(2);

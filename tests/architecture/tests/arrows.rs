@@ -3,7 +3,7 @@
 use architecture::workspace::{Crate, crates, linked_into};
 
 /// Every crate with the crates of ours it may use. A crate that is not built yet keeps its line.
-const ARROWS: [(&str, &[&str]); 21] = [
+const ARROWS: [(&str, &[&str]); 23] = [
     // words
     ("contract", &[]),
     ("crd", &["contract"]),
@@ -42,6 +42,8 @@ const ARROWS: [(&str, &[&str]); 21] = [
         "operator",
         &["crd", "plan", "contract", "submission", "telemetry"],
     ),
+    ("terminal", &["plan"]),
+    ("remote", &["contract", "crd", "plan", "terminal"]),
     (
         "cli",
         &[
@@ -52,9 +54,11 @@ const ARROWS: [(&str, &[&str]); 21] = [
             "plan",
             "proto",
             "protocol",
+            "remote",
             "scheduler",
             "submission",
             "telemetry",
+            "terminal",
             "transport",
             "worker",
         ],
@@ -161,9 +165,9 @@ fn nothing_impure_is_linked_into_a_pure_crate() {
 }
 
 #[test]
-fn the_kubernetes_client_is_only_in_operator_submission_and_cli() {
+fn the_kubernetes_client_is_only_in_operator_submission_and_remote() {
     for member in crates() {
-        if ["operator", "submission", "cli", "cluster"].contains(&member.name.as_str()) {
+        if ["operator", "submission", "remote", "cluster"].contains(&member.name.as_str()) {
             continue;
         }
         for dependency in &member.dependencies {

@@ -135,7 +135,7 @@ impl Attempt<'_> {
         self.update_workers(Some((counts, workers)));
         self.progress.workers_ready = self.status.workers.ready;
         self.progress.workers_desired = self.status.workers.desired;
-        self.setting.console.progress(&self.progress, now);
+        self.setting.console.progress(&self.progress.line(), now);
     }
 
     /// The size groups should have, after it changed.

@@ -1,6 +1,5 @@
 //! What people see: sentences and progress on standard error, the job's own output unchanged.
 
-use contract::http::Counts;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
@@ -23,7 +22,6 @@ pub struct Console {
 
 enum Sink {
     /// Nothing is said; the job's output still passes.
-    #[cfg(test)]
     Silent,
     /// A line that is drawn again and again.
     Bar(ProgressBar),
@@ -31,16 +29,6 @@ enum Sink {
     Lines(Mutex<Option<(Instant, String)>>),
     /// Sentences, but no progress.
     Sentences,
-}
-
-/// How far the job is.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Progress {
-    pub workers_ready: u32,
-    pub workers_desired: u32,
-    pub counts: Counts,
-    /// Tasks finished a second, lately.
-    pub rate: f64,
 }
 
 impl Console {
@@ -62,7 +50,7 @@ impl Console {
         Console { sink }
     }
 
-    #[cfg(test)]
+    /// One that says nothing, for tests.
     pub fn silent() -> Self {
         Console { sink: Sink::Silent }
     }
@@ -77,30 +65,26 @@ impl Console {
             }
         };
         match &self.sink {
-            #[cfg(test)]
             Sink::Silent => {}
             Sink::Bar(bar) => bar.suspend(write),
             Sink::Lines(_) | Sink::Sentences => write(),
         }
     }
 
-    /// Shows how far the job is.
-    pub fn progress(&self, progress: &Progress, now: Instant) {
+    /// Shows how far the job is, in a line.
+    pub fn progress(&self, line: &str, now: Instant) {
         match &self.sink {
-            #[cfg(test)]
-            Sink::Silent => {}
-            Sink::Sentences => {}
-            Sink::Bar(bar) => bar.set_message(line_of(progress)),
+            Sink::Silent | Sink::Sentences => {}
+            Sink::Bar(bar) => bar.set_message(line.to_owned()),
             Sink::Lines(last) => {
-                let line = line_of(progress);
                 let mut last = last.lock().expect("no holder panics");
                 let due = last.as_ref().is_none_or(|(told, text)| {
                     now.duration_since(*told) >= LINE_EVERY && *text != line
                 });
                 if due {
-                    *last = Some((now, line.clone()));
+                    *last = Some((now, line.to_owned()));
                     drop(last);
-                    self.say(&line);
+                    self.say(line);
                 }
             }
         }
@@ -139,59 +123,4 @@ impl Console {
 fn write_all(mut stream: impl Write, bytes: &[u8]) -> std::io::Result<()> {
     stream.write_all(bytes)?;
     stream.flush()
-}
-
-fn line_of(progress: &Progress) -> String {
-    let counts = &progress.counts;
-    let mut line = format!(
-        "workers {}/{}",
-        progress.workers_ready, progress.workers_desired
-    );
-    if counts.tasks > 0 {
-        let finished = counts.memory + counts.released;
-        // What waits has several states, and one of them (queued) is not among the scheduler's counts.
-        let waiting = counts
-            .tasks
-            .saturating_sub(finished + counts.processing + counts.erred);
-        line.push_str(&format!(
-            ", tasks {finished} finished, {} running, {waiting} waiting",
-            counts.processing
-        ));
-        if counts.erred > 0 {
-            line.push_str(&format!(", {} erred", counts.erred));
-        }
-        if progress.rate >= 0.5 {
-            line.push_str(&format!(", {:.0}/s", progress.rate));
-        }
-    }
-    line
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn progress_tells_workers_tasks_and_rate() {
-        let mut progress = Progress {
-            workers_ready: 1,
-            workers_desired: 2,
-            ..Progress::default()
-        };
-        assert_eq!(line_of(&progress), "workers 1/2");
-        progress.counts = Counts {
-            tasks: 11,
-            memory: 2,
-            released: 1,
-            processing: 3,
-            waiting: 4,
-            erred: 1,
-            ..Counts::default()
-        };
-        progress.rate = 12.4;
-        assert_eq!(
-            line_of(&progress),
-            "workers 1/2, tasks 3 finished, 3 running, 4 waiting, 1 erred, 12/s"
-        );
-    }
 }
