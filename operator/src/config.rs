@@ -8,6 +8,7 @@ use plan::Defaults;
 use plan::objects::ObjectConfig;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Flags of the operator; every one can be given by environment too.
@@ -66,6 +67,10 @@ pub struct OperatorArgs {
     /// Who this replica is: holder of the Lease, source of events. Default: the host's name
     #[arg(long, env = env::OPERATOR_IDENTITY, value_name = "NAME")]
     pub identity: Option<String>,
+
+    /// Create or update the custom resource definitions in this file, then end
+    #[arg(long, value_name = "FILE")]
+    pub apply_definitions: Option<PathBuf>,
 
     /// Where /metrics, /healthz and /readyz are
     #[arg(long, env = env::OPERATOR_LISTEN, default_value = "0.0.0.0:8080", value_name = "ADDRESS:PORT")]

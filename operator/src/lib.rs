@@ -13,6 +13,7 @@ pub mod api;
 pub mod clock;
 pub mod config;
 mod create;
+mod definitions;
 pub mod events;
 pub mod facts;
 mod leader;

@@ -2,12 +2,14 @@
 
 use crate::clock::Clock;
 use crate::config::{self, Config, OperatorArgs};
+use crate::definitions;
 use crate::facts::Http;
 use crate::leader::Leadership;
 use crate::operator::{Operator, Running};
 use crate::server;
 use anyhow::{Context, Result, bail};
 use kube::Client;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,14 +43,26 @@ fn run(args: &OperatorArgs) -> Result<()> {
         .enable_all()
         .build()
         .context("start the runtime")?;
-    runtime.block_on(operate(args))
+    match &args.apply_definitions {
+        Some(file) => runtime.block_on(apply_definitions(file)),
+        None => runtime.block_on(operate(args)),
+    }
+}
+
+async fn connection() -> Result<kube::Config> {
+    kube::Config::infer()
+        .await
+        .context("find the cluster: neither a kubeconfig nor a pod's service account")
+}
+
+async fn apply_definitions(file: &Path) -> Result<()> {
+    let client = Client::try_from(connection().await?).context("make a client")?;
+    definitions::apply(client, file).await
 }
 
 async fn operate(args: &OperatorArgs) -> Result<()> {
     let mut stop = Stop::new().context("listen for signals")?;
-    let mut connection = kube::Config::infer()
-        .await
-        .context("find the cluster: neither a kubeconfig nor a pod's service account")?;
+    let mut connection = connection().await?;
     // Whether and when a call is repeated is the caller's to say.
     connection.default_retry = false;
     // A connection that died without a word is noticed: watches end before by themselves.
