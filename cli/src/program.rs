@@ -42,9 +42,8 @@ enum Command {
     /// The image's own `dask`, for everything that is not a scheduler or a worker
     #[command(hide = true, disable_help_flag = true, disable_version_flag = true)]
     Dask(AnyArguments),
-    /// Run the Kubernetes operator (not available in this version)
-    #[command(hide = true, disable_help_flag = true)]
-    Operator(AnyArguments),
+    /// Run the Kubernetes operator: gives each DaskJob its own cluster and takes it away again
+    Operator(Box<operator::OperatorArgs>),
     /// Submit a job to a cluster (not available in this version)
     #[command(hide = true, disable_help_flag = true)]
     Submit(AnyArguments),
@@ -61,7 +60,8 @@ struct AnyArguments {
 }
 
 /// Names other than `daskjob` that this binary answers to, and the subcommand each means.
-const OTHER_NAMES: [(&str, &str); 4] = [
+const OTHER_NAMES: [(&str, &str); 5] = [
+    ("daskjob-operator", "operator"),
     ("daskjob-scheduler", "scheduler"),
     ("dask-scheduler", "scheduler"),
     ("daskjob-worker", "worker"),
@@ -80,9 +80,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Dask(arguments) => launch::dask(&arguments.arguments),
         Command::Launch(arguments) => launch::main(&arguments),
         Command::Install(arguments) => launch::install(&arguments),
-        Command::Operator(_) => {
-            not_available("operator", "`daskjob run` runs a manifest on one machine")
-        }
+        Command::Operator(arguments) => operator::main(&arguments),
         Command::Submit(_) => {
             not_available("submit", "`daskjob run` runs a manifest on one machine")
         }
@@ -143,6 +141,10 @@ mod tests {
             arguments("daskjob-worker worker x")
         );
         assert_eq!(
+            by_name(arguments("/daskjob-operator --namespaces a")),
+            arguments("/daskjob-operator operator --namespaces a")
+        );
+        assert_eq!(
             by_name(arguments("./daskjob run x.yaml")),
             arguments("./daskjob run x.yaml")
         );
@@ -186,7 +188,6 @@ mod tests {
     fn a_command_that_comes_later_takes_any_arguments() {
         for line in [
             "daskjob worker --nthreads 2 tcp://x:1",
-            "daskjob operator --help",
             "daskjob submit -f x",
         ] {
             Cli::try_parse_from(arguments(line)).unwrap();

@@ -253,6 +253,25 @@ pub fn give_to_node(archive: &Path) -> Result<()> {
     images::import(&layout()?, &images::Archive::at(archive))
 }
 
+/// The same for an image that is made anew only where the node has another one under its name. `id` says what is in it.
+pub fn give_to_node_once(
+    reference: &str,
+    id: &str,
+    archive: impl FnOnce() -> Result<PathBuf>,
+) -> Result<()> {
+    up(Tier::Node)?;
+    let layout = layout()?;
+    // It goes with what the node keeps.
+    let given = layout
+        .runtime_directory()
+        .join(format!("given-{}", cache::fingerprint(reference)));
+    if fs::read_to_string(&given).is_ok_and(|known| known == id) {
+        return Ok(());
+    }
+    images::import(&layout, &images::Archive::at(&archive()?))?;
+    fs::write(&given, id).with_context(|| format!("write {}", given.display()))
+}
+
 /// Ends a cluster, if there is one.
 pub fn down() -> Result<()> {
     let layout = layout()?;

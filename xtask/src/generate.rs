@@ -1,11 +1,13 @@
-//! Files that are made from sources and committed: the CRD manifests.
+//! Files that are made from sources and committed: the CRD manifests, and the examples among the manifests.
 
 use anyhow::Result;
 
 use crate::command::{Run, release_directory};
+use crate::examples;
 
 /// Writes them, or only compares.
 pub fn run(check: bool) -> Result<()> {
+    examples::copy(check)?;
     // Of the whole workspace, so that nothing is compiled again with other features.
     Run::cargo()
         .args(&[

@@ -1,7 +1,7 @@
-//! `cargo xtask image …`: the program as it goes into images, and the worker image.
+//! `cargo xtask image …`: the program as it goes into images, the worker image and the operator's.
 //!
-//! The program is linked statically, so that it runs in any Linux image. Owns the directory `image` beside the built
-//! programs, which is all a Dockerfile needs. Nothing is pushed anywhere.
+//! The program is linked statically, so that it runs in any Linux image. Owns a directory for each image beside the built
+//! programs, which is all its Dockerfile needs. Nothing is pushed anywhere.
 
 use std::env;
 use std::fs;
@@ -22,6 +22,10 @@ pub enum ImageTask {
     Binaries,
     /// Build the worker image with buildah, into an archive for `docker load` or `ctr images import`
     Worker(WorkerArgs),
+    /// Build the operator's image with buildah, into an archive: the static program and nothing else
+    Operator(OperatorArgs),
+    /// Give both images to the node of the test cluster, as far as it does not have them; prints the static program
+    Node,
 }
 
 #[derive(Args)]
@@ -30,30 +34,91 @@ pub struct WorkerArgs {
     #[arg(long)]
     base: Option<String>,
     /// Name and tag of the image
-    #[arg(long, default_value = "localhost/daskjob/worker:dev")]
+    #[arg(long, default_value = WORKER.reference)]
     tag: String,
     /// Give it to the node of the test cluster, which is started if need be
     #[arg(long)]
     node: bool,
 }
 
-/// The worker image's own directory in this repository.
-const DOCKERFILE: &str = "worker-image/Dockerfile";
-const REQUIREMENTS: &str = "python/requirements.txt";
-const ARCHIVE: &str = "worker.tar";
+#[derive(Args)]
+pub struct OperatorArgs {
+    /// Name and tag of the image
+    #[arg(long, default_value = OPERATOR.reference)]
+    tag: String,
+    /// Give it to the node of the test cluster, which is started if need be
+    #[arg(long)]
+    node: bool,
+}
+
+/// An image and what it is built from.
+struct Image {
+    /// Its name and tag, unless another is asked for.
+    reference: &'static str,
+    /// Its directory beside the built programs.
+    directory: &'static str,
+    dockerfile: &'static str,
+    /// What is in it beside the program: where it is, and its name for the Dockerfile.
+    more: &'static [(&'static str, &'static str)],
+}
+
+const WORKER: Image = Image {
+    reference: "localhost/daskjob/worker:dev",
+    directory: "image",
+    dockerfile: "worker-image/Dockerfile",
+    more: &[("python/requirements.txt", "requirements.txt")],
+};
+
+const OPERATOR: Image = Image {
+    reference: "localhost/daskjob/operator:dev",
+    directory: "operator-image",
+    dockerfile: "operator/Dockerfile",
+    more: &[],
+};
+
+const ARCHIVE: &str = "image.tar";
 
 pub fn run(task: &ImageTask) -> Result<()> {
     match task {
-        ImageTask::Binaries => println!("{}", binaries()?.display()),
+        ImageTask::Binaries => println!("{}", lay_out(&WORKER, &static_program()?)?.display()),
         ImageTask::Worker(args) => {
-            let archive = worker(args.base.as_deref(), &args.tag)?;
-            if args.node {
-                cluster::give_to_node(&archive)?;
-            }
-            println!("{}", archive.display());
+            let base = args.base.as_deref();
+            archive(&WORKER, base, &args.tag, args.node)?;
         }
+        ImageTask::Operator(args) => archive(&OPERATOR, None, &args.tag, args.node)?,
+        ImageTask::Node => println!("{}", give_to_node()?.display()),
     }
     Ok(())
+}
+
+/// Builds an image into an archive.
+fn archive(image: &Image, base: Option<&str>, reference: &str, node: bool) -> Result<()> {
+    let directory = lay_out(image, &static_program()?)?;
+    build(base, reference, &directory)?;
+    let archive = write(reference, &directory)?;
+    if node {
+        cluster::give_to_node(&archive)?;
+    }
+    println!("{}", archive.display());
+    Ok(())
+}
+
+/// Both images on the test cluster's base, for its node; the program that is in them.
+pub fn give_to_node() -> Result<PathBuf> {
+    let program = static_program()?;
+    for (image, base) in [(&WORKER, Some(images::BASE)), (&OPERATOR, None)] {
+        let directory = lay_out(image, &program)?;
+        build(base, image.reference, &directory)?;
+        let id = buildah()?
+            .args(&["images", "--quiet", "--no-trunc", image.reference])
+            .read()?;
+        cluster::give_to_node_once(image.reference, id.trim(), || {
+            write(image.reference, &directory)
+        })?;
+        // It holds the whole image; the next build finds its layers in the storage.
+        let _ = fs::remove_file(directory.join(ARCHIVE));
+    }
+    Ok(program)
 }
 
 /// The static program, built and stripped.
@@ -111,16 +176,20 @@ fn beside_release(name: &str) -> Result<PathBuf> {
     Ok(target.join(name))
 }
 
-/// The directory a worker image is built from.
-pub fn binaries() -> Result<PathBuf> {
-    let program = static_program()?;
-    let directory = beside_release("image")?;
+/// The directory an image is built from.
+fn lay_out(image: &Image, program: &Path) -> Result<PathBuf> {
+    let directory = beside_release(image.directory)?;
     fs::create_dir_all(&directory)?;
-    let sources = [
-        (program, "daskjob"),
-        (root().join(DOCKERFILE), "Dockerfile"),
-        (root().join(REQUIREMENTS), "requirements.txt"),
+    let mut sources = vec![
+        (program.to_owned(), "daskjob"),
+        (root().join(image.dockerfile), "Dockerfile"),
     ];
+    sources.extend(
+        image
+            .more
+            .iter()
+            .map(|(source, name)| (root().join(source), *name)),
+    );
     for (source, name) in sources {
         fs::copy(&source, directory.join(name))
             .with_context(|| format!("copy {} for the image", source.display()))?;
@@ -130,11 +199,8 @@ pub fn binaries() -> Result<PathBuf> {
     Ok(directory)
 }
 
-/// The worker image in an archive. With a base image of the test cluster nothing comes from a registry.
-pub fn worker(base: Option<&str>, reference: &str) -> Result<PathBuf> {
-    let directory = binaries()?;
-    let buildah =
-        || -> Result<Run> { Ok(tool_named("buildah").arg("--root").arg(images::storage()?)) };
+/// Builds an image into buildah's storage. With a base image of the test cluster nothing comes from a registry.
+fn build(base: Option<&str>, reference: &str, directory: &Path) -> Result<()> {
     let mut build = buildah()?.args(&["bud", "--isolation", "chroot", "--layers"]);
     if let Some(base) = base {
         build = build.args(&["--build-arg", &format!("BASE={base}")]);
@@ -148,9 +214,13 @@ pub fn worker(base: Option<&str>, reference: &str) -> Result<PathBuf> {
     }
     build
         .args(&["--tag", reference])
-        .arg(&directory)
+        .arg(directory)
         .run_quietly()
-        .with_context(|| format!("build the image {reference}"))?;
+        .with_context(|| format!("build the image {reference}"))
+}
+
+/// Writes an image that was built into an archive.
+fn write(reference: &str, directory: &Path) -> Result<PathBuf> {
     let archive = directory.join(ARCHIVE);
     // An archive is added to where it exists.
     let _ = fs::remove_file(&archive);
@@ -160,6 +230,10 @@ pub fn worker(base: Option<&str>, reference: &str) -> Result<PathBuf> {
         .run_quietly()
         .with_context(|| format!("write the image {reference} to a file"))?;
     Ok(archive)
+}
+
+fn buildah() -> Result<Run> {
+    Ok(tool_named("buildah").arg("--root").arg(images::storage()?))
 }
 
 /// What this machine's pip needs to reach its package index, for the image's.

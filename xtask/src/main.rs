@@ -9,6 +9,7 @@ mod check;
 mod clock;
 mod cluster;
 mod command;
+mod examples;
 mod gate;
 mod generate;
 mod image;
@@ -39,14 +40,14 @@ enum Task {
     Test(TestArgs),
     /// Run the checks alone: format, lints, forbidden arrows, generated files, dependencies, documentation
     Check,
-    /// Write the generated files: CRD manifests
+    /// Write the generated files: CRD manifests, and the examples among the manifests
     Generate(GenerateArgs),
     /// Measure side by side with stock Dask
     Bench(BenchArgs),
     /// A real Kubernetes for the tests: start it, end it, look at it
     #[command(subcommand)]
     Cluster(cluster::ClusterTask),
-    /// The program as it goes into images, and the worker image
+    /// The program as it goes into images, the worker image and the operator's
     #[command(subcommand)]
     Image(image::ImageTask),
     /// Format the sources

@@ -179,7 +179,7 @@ fn a_python_without_distributed_is_a_sentence() {
 
 #[test]
 fn a_command_of_a_later_version_says_so() {
-    for command in ["operator", "submit"] {
+    for command in ["submit"] {
         let finished = Place::new().run(&[command, "--any", "flag"]);
         assert_eq!(finished.code, 2);
         assert!(
