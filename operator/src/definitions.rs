@@ -11,8 +11,7 @@ use std::path::Path;
 
 /// By server-side apply: labels and annotations of others stay, and so do all objects of the kind.
 pub async fn apply(client: Client, file: &Path) -> Result<()> {
-    let text =
-        std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+    let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
     let definitions = contract::yaml::parse_documents(&text)
         .with_context(|| format!("understand {}", file.display()))?;
     let kind = ApiResource::erase::<CustomResourceDefinition>(&());
