@@ -33,6 +33,9 @@ type Perform = fn(Extent) -> Result<Outcome>;
 /// they compute; with more of them those that look at time would meet a machine too busy to tell anything.
 const COMPATIBILITY_PROCESSES: &str = "2";
 
+/// How many tests of the operator run at once: most of the time of a job is spent waiting.
+const JOBS_AT_ONCE: &str = "4";
+
 /// One step, and the steps without which it cannot succeed.
 struct Step {
     name: &'static str,
@@ -66,14 +69,17 @@ const ARROWS: Step = step("arrows", |_| passed(check::arrows()));
 const BINARIES: &str = "release binaries";
 const ENVIRONMENTS: &str = "python environments";
 
-const TESTS: [Step; 9] = [
+const STATIC_PROGRAM: &str = "static program";
+
+const TESTS: [Step; 10] = [
     step(BINARIES, |_| passed(build())),
     step(ENVIRONMENTS, |_| environments()),
-    step("static program", |_| static_program()),
+    step(STATIC_PROGRAM, |_| static_program()),
     after(&[ENVIRONMENTS], "rust tests", |_| rust_tests()),
     step("simulation", |_| simulation()),
     step("cluster", |_| on_cluster(Tier::ControlPlane, "api_server")),
     step("cluster node", |_| on_cluster(Tier::Node, "node")),
+    after(&[STATIC_PROGRAM], "operator", operator),
     after(&[BINARIES, ENVIRONMENTS], "compatibility", compatibility),
     after(&[BINARIES, ENVIRONMENTS], "oldest release", oldest_release),
 ];
@@ -183,6 +189,25 @@ fn on_cluster(tier: Tier, tests: &str) -> Result<Outcome> {
     let run = Run::cargo()
         .args(&["test", "--release", "--workspace", "--test", tests])
         .env(cluster::DESCRIPTION, description);
+    counted(run)
+}
+
+/// Jobs on the real node, in the images they are made of: one for each class of failure, or all there are.
+fn operator(extent: Extent) -> Result<Outcome> {
+    let description = match cluster::up(Tier::Node) {
+        Err(error) if error.is::<Unavailable>() => {
+            return Ok(Outcome::Skipped(error.to_string()));
+        }
+        outcome => outcome?,
+    };
+    let mut run = Run::cargo()
+        .args(&["test", "--release", "--workspace", "--test", "operator"])
+        .args(&["--no-fail-fast", "--", "--test-threads", JOBS_AT_ONCE])
+        .env(cluster::DESCRIPTION, description)
+        .env("DASKJOB_STATIC_BIN", image::give_to_node()?);
+    if extent == Extent::All {
+        run = run.arg("--include-ignored");
+    }
     counted(run)
 }
 

@@ -15,8 +15,8 @@ mod wait;
 
 pub use cluster::{Cluster, Tier, on_cluster};
 pub use fake::on_fake_nodes;
-pub use image::BASE_IMAGE;
+pub use image::{BASE_IMAGE, OPERATOR_IMAGE, WORKER_IMAGE};
 pub use kubectl::Answer;
 pub use namespace::TestNamespace;
 pub use raw::Refusal;
-pub use wait::eventually;
+pub use wait::{eventually, within};

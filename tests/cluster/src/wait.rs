@@ -7,13 +7,16 @@ const LONGEST: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Waits until something is so; panics where it never is.
-pub async fn eventually(what: &str, mut so: impl AsyncFnMut() -> bool) {
+pub async fn eventually(what: &str, so: impl AsyncFnMut() -> bool) {
+    assert!(within(LONGEST, so).await, "not within {LONGEST:?}: {what}");
+}
+
+/// Whether something becomes so in time.
+pub async fn within(limit: Duration, mut so: impl AsyncFnMut() -> bool) -> bool {
     let until_so = async {
         while !so().await {
             tokio::time::sleep(PAUSE).await;
         }
     };
-    if tokio::time::timeout(LONGEST, until_so).await.is_err() {
-        panic!("not within {LONGEST:?}: {what}");
-    }
+    tokio::time::timeout(limit, until_so).await.is_ok()
 }

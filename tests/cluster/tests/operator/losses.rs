@@ -1,0 +1,90 @@
+//! Pods that somebody deletes while the job needs them.
+
+use contract::Role;
+use contract::status::{FailureClass, reason};
+use serde_json::json;
+
+use crate::jobs::{WAITS, WORK, WORKS, job};
+use crate::scene::{name_of, with_operator};
+
+#[test]
+fn a_worker_that_is_deleted_is_replaced_and_its_work_done_again() {
+    with_operator("worker-lost", async |scene| {
+        let mut works = job(scene, "works", WORKS);
+        works["spec"]["job"]["files"]["work.py"] = json!(WORK);
+        scene.submit(&works).await;
+        scene
+            .eventually("a task runs", async || !scene.cues.told("works").is_empty())
+            .await;
+        scene.delete_pod("works-1-worker-default-0").await;
+        scene
+            .eventually("the task runs once more", async || {
+                scene.cues.told("works").len() > 1
+            })
+            .await;
+        let status = scene
+            .until("works", "the loss is counted", |status| {
+                status.workers.groups[0].lost == 1 && status.workers.groups[0].ready == 1
+            })
+            .await;
+        assert_eq!(status.attempt, 1, "a lost worker is no failure");
+        scene.cues.give("end");
+        scene.completes("works").await;
+        let told = scene.cues.told("works");
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert_ne!(told[0].from, told[1].from, "another pod did it");
+    });
+}
+
+/// Deletes one pod of the first attempt; the second gives the job its end.
+fn a_second_attempt_follows_the_loss_of(role: Role, class: FailureClass, why: &str) {
+    with_operator(&format!("{role}-lost"), async |scene| {
+        scene.submit(&job(scene, "waits", WAITS)).await;
+        scene
+            .eventually("the program has begun", async || {
+                scene.cues.told("begun").len() == 1
+            })
+            .await;
+        let status = scene
+            .until("waits", "the job runs", |status| {
+                status.timeline.first_worker.is_some()
+            })
+            .await;
+        assert_eq!(status.attempt, 1);
+        let pods = scene.pods("waits", role).await;
+        scene.delete_pod(&name_of(&pods[0])).await;
+        let waits = scene
+            .until("waits", "the attempt is over", |status| {
+                status.retry_at.is_some()
+            })
+            .await;
+        let failure = waits.failure.expect("it says why");
+        assert_eq!(
+            (failure.class, failure.role, failure.reason.as_str()),
+            (class, role, why),
+            "{failure:#?}"
+        );
+        scene.cues.give("end");
+        let status = scene.completes("waits").await;
+        assert_eq!(
+            (status.attempt, status.retries.infrastructure),
+            (2, 1),
+            "{status:#?}"
+        );
+        assert_eq!(scene.cues.told("begun").len(), 2);
+    });
+}
+
+#[test]
+fn a_scheduler_that_is_deleted_costs_the_attempt_and_not_the_job() {
+    a_second_attempt_follows_the_loss_of(
+        Role::Scheduler,
+        FailureClass::SchedulerLost,
+        reason::POD_DELETED,
+    );
+}
+
+#[test]
+fn a_runner_that_is_deleted_costs_the_attempt_and_not_the_job() {
+    a_second_attempt_follows_the_loss_of(Role::Runner, FailureClass::Evicted, reason::POD_DELETED);
+}
