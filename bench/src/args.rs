@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::cluster::{Engine, Workers};
+use crate::operator::Product;
 use crate::scenario::ScenarioName;
 
 /// Measures daskjob beside stock Dask.
@@ -19,6 +20,8 @@ pub struct Args {
 pub enum Command {
     /// What a scheduler costs a task: CPU of its whole process tree, wall time, memory
     Engine(EngineArgs),
+    /// What an operator costs a job: from apply to the first task, clean-up, many jobs at once, memory and CPU
+    Operator(OperatorArgs),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -59,8 +62,72 @@ pub struct EngineArgs {
     pub repeats: Option<usize>,
 }
 
+/// A part of `bench operator`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Measure {
+    /// Memory and CPU without jobs
+    Idle,
+    /// One job at a time on the real node
+    Latency,
+    /// 20 jobs of 5 workers at once on fake nodes
+    Burst,
+    /// Many jobs of 4 workers on fake nodes beside plain creates; a job of 500 workers beside a small one (ours only)
+    Scale,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct OperatorArgs {
+    /// Write everything that was measured here as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Python with dask-kubernetes
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "DASKJOB_BENCH_DASK_KUBERNETES_PYTHON"
+    )]
+    pub dask_kubernetes_python: Option<PathBuf>,
+    /// Three rounds instead of ten, 100 jobs instead of 1,000
+    #[arg(long)]
+    pub quick: bool,
+    /// Only these parts
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub only: Vec<Measure>,
+    /// Only these operators
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub operator: Vec<Product>,
+    /// How many jobs one after the other
+    #[arg(long, value_name = "COUNT")]
+    pub rounds: Option<usize>,
+    /// How many jobs at once on fake nodes
+    #[arg(long, value_name = "COUNT")]
+    pub jobs: Option<u32>,
+}
+
+impl OperatorArgs {
+    pub fn measures(&self) -> Vec<Measure> {
+        chosen_or_all(&self.only)
+    }
+
+    pub fn products(&self) -> Vec<Product> {
+        chosen_or_all(&self.operator)
+    }
+
+    pub fn rounds(&self) -> usize {
+        self.rounds
+            .unwrap_or(if self.quick { 3 } else { 10 })
+            .max(1)
+    }
+
+    pub fn jobs(&self) -> u32 {
+        self.jobs
+            .unwrap_or(if self.quick { 100 } else { 1000 })
+            .max(1)
+    }
+}
+
 /// What was chosen, or everything.
-fn chosen_or_all<T: clap::ValueEnum + Clone>(chosen: &[T]) -> Vec<T> {
+fn chosen_or_all<T: ValueEnum + Clone>(chosen: &[T]) -> Vec<T> {
     if chosen.is_empty() {
         T::value_variants().to_vec()
     } else {

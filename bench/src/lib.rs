@@ -1,4 +1,4 @@
-//! Side by side with stock Dask: what the scheduler costs, engine against engine, in one run.
+//! Side by side with what is there: our scheduler with stock Dask's, our operator with dask-kubernetes', in one run.
 //!
 //! ```text
 //! args ─► engine (repeats × workers × engines) ─► cluster (processes) + fake (workers in this process)
@@ -6,6 +6,7 @@
 //!                    ├─► client (a Python program, one scenario at a time)
 //!                    ├─► usage (CPU and memory of the scheduler's process tree, before and after)
 //!                    └─► report (table, JSON)
+//!      ─► operator (the same for operators, on a test cluster)
 //! ```
 //! Nothing here passes or fails: it prints numbers.
 
@@ -15,6 +16,7 @@ mod clock;
 mod cluster;
 mod engine;
 mod fake;
+mod operator;
 mod process;
 mod report;
 mod scenario;
@@ -26,5 +28,6 @@ use clap::Parser;
 pub fn run() -> anyhow::Result<()> {
     match args::Args::parse().command {
         args::Command::Engine(args) => engine::run(&args),
+        args::Command::Operator(args) => operator::run(&args),
     }
 }

@@ -5,15 +5,26 @@ use anyhow::Result;
 use crate::command::{Run, release_directory};
 use crate::python;
 
+/// The operator that ours is measured beside.
+const DASK_KUBERNETES: &str = "bench/requirements-dask-kubernetes.txt";
+const DASK_KUBERNETES_PYTHON: &str = "DASKJOB_BENCH_DASK_KUBERNETES_PYTHON";
+
 pub fn run(arguments: &[String]) -> Result<()> {
     let python = python::environment(crate::gate::CURRENT_REQUIREMENTS)?;
     Run::cargo()
         .args(&["build", "--release", "--workspace", "--bins"])
         .run()?;
     let release = release_directory()?;
-    arguments
+    let mut bench = arguments
         .iter()
-        .fold(Run::new(release.join("bench")), Run::arg)
+        .fold(Run::new(release.join("bench")), Run::arg);
+    if arguments.first().is_some_and(|what| what == "operator") {
+        bench = bench.env(
+            DASK_KUBERNETES_PYTHON,
+            python::environment(DASK_KUBERNETES)?,
+        );
+    }
+    bench
         .env("DASKJOB_BIN", release.join("daskjob"))
         .env(contract::environment::PYTHON, python)
         .run()

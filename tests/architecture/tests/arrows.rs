@@ -64,7 +64,17 @@ const ARROWS: [(&str, &[&str]); 23] = [
         ],
     ),
     // around them
-    ("bench", &["contract", "protocol", "telemetry", "transport"]),
+    (
+        "bench",
+        &[
+            "cluster",
+            "contract",
+            "crd",
+            "protocol",
+            "telemetry",
+            "transport",
+        ],
+    ),
     ("simulation", &["protocol", "scheduler-core", "worker-core"]),
     ("architecture", &[]),
     ("cluster", &["contract", "crd"]),
