@@ -9,10 +9,15 @@ use serde_json::Value;
 
 /// Every generated manifest: its path from the root of the repository, and its text.
 pub fn manifests() -> Vec<(&'static str, String)> {
-    vec![(
-        "manifests/crds/daskjob.dev_daskjobs.yaml",
-        manifest(definition_of_dask_job()),
-    )]
+    let dask_job = manifest(definition_of_dask_job());
+    vec![
+        ("manifests/crds/daskjob.dev_daskjobs.yaml", dask_job.clone()),
+        // A chart holds all it needs.
+        (
+            "charts/daskjob-operator/files/daskjob.dev_daskjobs.yaml",
+            dask_job,
+        ),
+    ]
 }
 
 /// The OpenAPI schema of the native kind, as the API server gets it.

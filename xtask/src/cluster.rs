@@ -32,6 +32,7 @@ use component::Component;
 use description::Made;
 use layout::Layout;
 use programs::Programs;
+pub use programs::{helm, kubernetes_version};
 use readiness::Kubectl;
 
 #[derive(Subcommand)]

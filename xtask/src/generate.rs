@@ -1,7 +1,9 @@
-//! Files that are made from sources and committed: the CRD manifests, and the examples among the manifests.
+//! Files that are made from sources and committed: the CRD manifests, the examples among the manifests,
+//! and what is made from the Helm chart.
 
 use anyhow::Result;
 
+use crate::chart;
 use crate::command::{Run, release_directory};
 use crate::examples;
 
@@ -20,5 +22,7 @@ pub fn run(check: bool) -> Result<()> {
         ])
         .run()?;
     let run = Run::new(release_directory()?.join("examples/generate"));
-    if check { run.arg("--check") } else { run }.run()
+    if check { run.arg("--check") } else { run }.run()?;
+    // The chart holds the definition too.
+    chart::generate(check)
 }

@@ -5,6 +5,7 @@
 
 mod bench;
 mod cache;
+mod chart;
 mod check;
 mod clock;
 mod cluster;
@@ -40,7 +41,7 @@ enum Task {
     Test(TestArgs),
     /// Run the checks alone: format, lints, forbidden arrows, generated files, dependencies, documentation
     Check,
-    /// Write the generated files: CRD manifests, and the examples among the manifests
+    /// Write the generated files: CRD manifests, the examples among the manifests, and what is made from the Helm chart
     Generate(GenerateArgs),
     /// Measure side by side with stock Dask
     Bench(BenchArgs),

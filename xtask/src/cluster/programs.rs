@@ -53,7 +53,7 @@ const fn of_kubernetes(name: &'static str, package: &'static str, takes: &'stati
 /// Says whether the oldest supported Kubernetes takes a definition.
 const VALIDATE_DEFINITION: Program = program("validate-definition", "oldest", ".", "1 min");
 
-const CONTROL_PLANE: [Program; 7] = [
+const CONTROL_PLANE: [Program; 8] = [
     ETCD,
     of_kubernetes(
         "kube-apiserver",
@@ -72,14 +72,14 @@ const CONTROL_PLANE: [Program; 7] = [
         "5 s",
     ),
     KWOK,
+    HELM,
     VALIDATE_DEFINITION,
 ];
 
-const NODE: [Program; 4] = [
+const NODE: [Program; 3] = [
     of_kubernetes("kubelet", "k8s.io/kubernetes/cmd/kubelet", "20 s"),
     of_kubernetes("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy", "15 s"),
     COREDNS,
-    HELM,
 ];
 
 /// Programs that are built: where each is.
@@ -103,6 +103,11 @@ impl Programs {
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Path)> {
         self.0.iter().map(|(name, path)| (*name, path.as_path()))
     }
+}
+
+/// Helm alone, which needs no cluster to render a chart.
+pub fn helm() -> Result<PathBuf> {
+    build(&HELM)
 }
 
 /// The release of Kubernetes that the tests run.
