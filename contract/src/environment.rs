@@ -51,6 +51,11 @@ pub const NANNY_DEFAULTS: [(&str, &str); 4] = [
     ("OPENBLAS_NUM_THREADS", "1"),
 ];
 
+/// Share of its memory at which a nanny ends a worker, or `False`. `(name, value)` for workers in a container with a limit:
+/// there the kernel ends them, and the launcher says so ([`crate::launch::END_WHEN_OUT_OF_MEMORY`]).
+pub const NO_NANNY_TERMINATION: (&str, &str) =
+    ("DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE", "False");
+
 /// Python's seed for `hash()`: one value on all workers, or object keys would be sent to different
 /// partitions by different workers. `(name, value)`, applied where it is unset or `0`.
 pub const HASH_SEED: (&str, &str) = ("PYTHONHASHSEED", "6640");

@@ -51,6 +51,11 @@ pub const WORK_DIRECTORY: &str = "--work-directory";
 /// environment, so that what an image sets (`ENV`) wins, as what a user's shell sets wins in `daskjob run`.
 pub const DEFAULT_ENV: &str = "--default-env";
 
+/// End the command as soon as the kernel has killed any process of the container for want of memory, with a message of class
+/// OutOfMemory. For workers: their nanny would start another process in place of the killed one and say so nowhere but in
+/// the log. Newer kubelets have the whole container killed anyway, older ones and control groups of version one do not.
+pub const END_WHEN_OUT_OF_MEMORY: &str = "--end-when-out-of-memory";
+
 /// The command is arguments for the image's Python: `DASKJOB_PYTHON`, else `python3`, else `python` on PATH.
 pub const PYTHON_COMMAND: &str = "--python-command";
 

@@ -149,6 +149,8 @@ pub mod reason {
     pub const IMAGE_UNAVAILABLE: &str = "ImageUnavailable";
     /// The cluster forbids a pod (Pod Security, an admission policy, missing rights).
     pub const FORBIDDEN: &str = "Forbidden";
+    /// The API server fails to make a part of the job, again and again.
+    pub const CREATE_FAILED: &str = "CreateFailed";
     /// The API server does not take a pod as the template makes it.
     pub const POD_REFUSED: &str = "PodRefused";
     /// A container cannot be made (a missing secret or config map, a volume).

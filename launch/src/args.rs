@@ -37,6 +37,9 @@ pub struct LaunchArgs {
     /// A variable of the command where it has none of that name
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     pub default_env: Vec<(String, String)>,
+    /// End the command as soon as any process here was killed for want of memory
+    #[arg(long)]
+    pub end_when_out_of_memory: bool,
     /// The command is arguments for the image's Python
     #[arg(long)]
     pub python_command: bool,
@@ -98,6 +101,7 @@ mod tests {
             words::FILES,
             words::WORK_DIRECTORY,
             words::DEFAULT_ENV,
+            words::END_WHEN_OUT_OF_MEMORY,
             words::PYTHON_COMMAND,
             words::TERMINATION_LOG,
         ]

@@ -9,7 +9,7 @@ use crate::child::{Child, Exit, reap_orphans};
 use crate::command::{Prepared, StartError};
 use crate::ending::Ending;
 use crate::lifeline::{self, Held, Taker};
-use crate::memory::Memory;
+use crate::memory::{Memory, Shortage};
 use crate::scheduler::{self, NoScheduler};
 use crate::signals::{self, Event, Signals};
 use crate::{files, say};
@@ -24,6 +24,9 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How often the control group is looked at.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// The same where a shortage is to end the command.
+const CLOSE_LOOK: Duration = Duration::from_millis(500);
+
 type Waiting<T> = Pin<Box<dyn Future<Output = T>>>;
 
 /// What there is to be told of a scheduler: that it answers (with a lifeline, where one is asked for), or does not.
@@ -33,6 +36,10 @@ struct Session {
     command: Prepared,
     child: Option<Child>,
     memory: Memory,
+    /// A shortage ends the command.
+    memory_is_vital: bool,
+    /// The shortage that has ended it.
+    shortage: Option<Shortage>,
     signals: Signals,
     /// Whether the scheduler is still asked.
     asking: bool,
@@ -82,6 +89,8 @@ async fn prepare(args: &LaunchArgs) -> Result<(Session, Option<Taker>), StartErr
         command: Prepared::new(args, std::env::vars_os().collect())?,
         child: None,
         memory: Memory::of_container(),
+        memory_is_vital: args.end_when_out_of_memory,
+        shortage: None,
         signals,
         asking: args.scheduler.is_some(),
         told: false,
@@ -109,7 +118,10 @@ fn ask(args: &LaunchArgs) -> Waiting<Answer> {
 
 impl Session {
     async fn run(mut self, mut answer: Waiting<Answer>, mut abandoned: Waiting<String>) -> Ending {
-        let mut looks = tokio::time::interval(LOOK);
+        let mut looks = tokio::time::interval(match self.memory_is_vital {
+            true => CLOSE_LOOK,
+            false => LOOK,
+        });
         loop {
             let ending = tokio::select! {
                 event = self.signals.next() => self.hear(event),
@@ -170,7 +182,7 @@ impl Session {
             name: self.command.name(),
             exit,
             told: self.told,
-            shortage: self.memory.shortage(),
+            shortage: self.shortage.or_else(|| self.memory.shortage()),
         })
     }
 
@@ -217,6 +229,15 @@ impl Session {
     }
 
     fn look(&mut self) -> Option<Ending> {
+        if self.memory_is_vital && self.shortage.is_none() && self.child.is_some() {
+            self.shortage = self.memory.shortage();
+            if self.shortage.is_some() {
+                // As where the kernel kills the whole container: nothing in it has a say any more.
+                self.told = true;
+                self.ending = true;
+                self.kill();
+            }
+        }
         self.memory.look();
         None
     }

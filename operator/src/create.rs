@@ -41,6 +41,8 @@ pub struct Maker<'a> {
     pub uid: &'a Uid,
     pub stored: &'a StoredJob,
     pub now: Time,
+    /// The API server has failed long enough: it is told like a refusal.
+    pub tells_failures: bool,
 }
 
 impl Maker<'_> {
@@ -108,6 +110,10 @@ impl Maker<'_> {
             Err(error) => match error.problem {
                 Problem::Refused { why, message } => Ok(refused(kind, role, name, why, message)),
                 Problem::AlreadyExists => self.existing(kind, role, name).await,
+                Problem::Failed { .. } if self.tells_failures => {
+                    let message = error.problem.to_string();
+                    Ok(refused(kind, role, name, WhyRefused::Failing, message))
+                }
                 _ => Err(error),
             },
         }

@@ -187,6 +187,13 @@ impl Operator {
         delay
     }
 
+    /// The next failure in a row would be told anyway.
+    pub(crate) fn fails_again(&self, uid: &Uid) -> bool {
+        let notes = self.notes();
+        let failures = notes.get(uid).map_or(0, |note| note.failures);
+        failures + 1 >= TOLD_AFTER_FAILURES
+    }
+
     fn tell_of_trouble(&self, uid: &Uid, cause: String) {
         let view = self.store.view(uid, self.clock.now());
         if let Some(job) = view.and_then(|view| view.job) {

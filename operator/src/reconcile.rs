@@ -9,6 +9,7 @@ use crate::facts::Order;
 use crate::observe::{self, LookError};
 use crate::operator::Operator;
 use crate::store::{StoredJob, Uid, View};
+use contract::status::{condition, reason};
 use plan::life::{Delete, Observed, Plan, StatusWrite, plan};
 use serde_json::json;
 use std::sync::Arc;
@@ -188,6 +189,7 @@ impl Round<'_> {
             uid: self.uid,
             stored: &self.job,
             now: operator.clock.now(),
+            tells_failures: operator.fails_again(self.uid) || self.told_of_failures(),
         };
         let made = maker.make(&plan.create).await;
         for seen in &made.children {
@@ -197,6 +199,14 @@ impl Round<'_> {
             }
         }
         made
+    }
+
+    /// It goes on being told until it is over, whoever told it first.
+    fn told_of_failures(&self) -> bool {
+        let conditions = &self.job.job.status.conditions;
+        conditions.iter().any(|known| {
+            known.type_ == condition::CLUSTER_READY && known.reason == reason::CREATE_FAILED
+        })
     }
 
     async fn store_status(&mut self, plan: &Plan) -> Result<Stored, RoundError> {

@@ -28,11 +28,15 @@ impl Group {
 
     /// A launcher inside the group.
     fn launcher(&self, place: &Place, command: &[&str]) -> Command {
+        self.launcher_with(place, &[], command)
+    }
+
+    fn launcher_with(&self, place: &Place, flags: &[&str], command: &[&str]) -> Command {
         let enter = format!("echo $$ > {}/cgroup.procs; exec \"$@\"", self.0.display());
         let mut shell = Command::new("sh");
         shell
             .args(["-c", &enter, "sh", crate::harness::program()])
-            .args(place.words(&[], command))
+            .args(place.words(flags, command))
             .current_dir(place.path());
         shell
     }
@@ -87,6 +91,24 @@ fn a_child_of_the_command_that_was_killed_for_memory_counts_too() {
         .end();
     assert_eq!(ended.code, 1, "{ended:?}");
     assert_eq!(ended.message()["class"], "OutOfMemory");
+}
+
+#[test]
+fn a_command_that_outlives_its_killed_child_is_ended_where_that_is_asked_for() {
+    let group = Group::new("outlives");
+    skip_unless!(group.is_some(), LACKS);
+    let (group, place) = (group.unwrap(), Place::new());
+    let script = format!("sh -c '{GREEDY}'; exec sleep 600");
+    let flags = ["--end-when-out-of-memory"];
+    let ended = place
+        .start(group.launcher_with(&place, &flags, &["sh", "-c", &script]))
+        .end();
+    let message = ended.message();
+    assert_eq!(
+        (ended.code, message["class"].as_str()),
+        (137, Some("OutOfMemory")),
+        "{ended:?}"
+    );
 }
 
 #[test]

@@ -181,6 +181,31 @@ async fn a_quota_that_never_grows_is_ended_by_the_deadline() {
     );
 }
 
+/// As where a webhook is installed and nobody answers it.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_fails_to_make_a_pod_again_and_again_is_told_in_the_status() {
+    let mut world = World::new(JOB);
+    let webhook = "failed calling webhook \"pods.example.com\"";
+    world.refuse("etl-1-runner", 500, webhook);
+    world.start_operator();
+    let says_so = |world: &World| {
+        let conditions = world.status().conditions;
+        conditions.iter().any(|known| {
+            known.reason == contract::status::reason::CREATE_FAILED
+                && known.message.contains("etl-1-runner")
+                && known.message.contains("failed calling webhook")
+        })
+    };
+    world.until("the condition says so", says_so).await;
+    let writes = world.server.storage().writes.status;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(says_so(&world), "it goes on being told");
+    let more = world.server.storage().writes.status - writes;
+    assert!(more <= 1, "{more} more writes say the same");
+    world.allow_all();
+    world.until("it runs", |world| world.runs(1)).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_pod_the_server_does_not_take_fails_the_job_at_once() {
     let mut world = World::new(JOB);

@@ -115,10 +115,11 @@ impl Draft<'_> {
         if runner.is_none() && job.job.is_some() {
             self.plan.create.push(Create::Runner);
         }
-        let scheduler_is_over = scheduler.is_some_and(Pod::is_over);
+        let nobody_needs_them =
+            scheduler.is_some_and(Pod::is_over) || runner.is_some_and(Pod::is_over);
         for group in groups {
             let wishes = group.wishes(facts, self.now);
-            if !scheduler_is_over {
+            if !nobody_needs_them {
                 self.make_workers(&group.spec.name, wishes.make);
             }
             if let Some(at) = wishes.again {

@@ -150,6 +150,8 @@ pub enum WhyRefused {
     Quota,
     /// Pod Security, an admission policy or missing rights: may pass when somebody changes them.
     Forbidden,
+    /// The server failed, again and again: may pass when somebody mends it (a webhook nobody answers, as a rule).
+    Failing,
     /// The object is not one the server takes: a template is at fault and stays so.
     Invalid,
 }

@@ -14,6 +14,8 @@ use contract::status::{ConditionStatus, Failure, FailureClass, JobStatus, condit
 
 /// A program may still be busy when it has shut its cluster down itself.
 const AFTER_CLEAN_END_SECONDS: u64 = 60;
+/// A program may fail because of its workers before anybody has heard of their end.
+const WORKERS_ARE_HEARD_SECONDS: u64 = 6;
 /// Words of the exception that Dask raises when a task took its workers down with it.
 const BLAMES_WORKERS: &str = "KilledWorker";
 
@@ -106,26 +108,43 @@ fn of_runner(case: &Case<'_>) -> Option<Verdict> {
         Some(terminated) => terminated.exit_code == 0,
         None => pod.phase == PodPhase::Succeeded,
     };
-    Some(if ended_well {
-        Verdict::Succeeded
-    } else {
-        Verdict::Failed(with_workers(case, failure_of(pod)))
-    })
+    if ended_well {
+        return Some(Verdict::Succeeded);
+    }
+    let failure = failure_of(pod);
+    let finished = pod.terminated().and_then(|terminated| terminated.finished);
+    let until = finished.map(|at| at.plus(WORKERS_ARE_HEARD_SECONDS));
+    if let Some(until) = until.filter(|until| *until > case.now)
+        && blames_workers(&failure)
+        && ended(case).next().is_none()
+    {
+        return Some(Verdict::GoesOn { again: Some(until) });
+    }
+    Some(Verdict::Failed(with_workers(case, failure)))
+}
+
+fn blames_workers(failure: &Failure) -> bool {
+    failure.class == FailureClass::Application
+        && failure
+            .log
+            .as_deref()
+            .is_some_and(|log| log.contains(BLAMES_WORKERS))
+}
+
+/// Workers that were lost and are still there to be looked at.
+fn ended<'c>(case: &'c Case<'_>) -> impl Iterator<Item = &'c Pod> {
+    case.groups
+        .iter()
+        .flat_map(|group| group.ended.iter().copied())
 }
 
 /// Dask's KilledWorker says that the workers are the cause; theirs is the more telling failure.
 fn with_workers(case: &Case<'_>, failure: Failure) -> Failure {
-    let ended = || case.groups.iter().flat_map(|group| group.ended.iter());
-    let blamed = failure.class == FailureClass::Application
-        && failure
-            .log
-            .as_deref()
-            .is_some_and(|log| log.contains(BLAMES_WORKERS));
-    let worker = ended()
+    let worker = ended(case)
         .find(|pod| ran_out_of_memory(pod))
-        .or_else(|| ended().next());
+        .or_else(|| ended(case).next());
     match worker {
-        Some(pod) if blamed => {
+        Some(pod) if blames_workers(&failure) => {
             let cause = failure_of(pod);
             let task = pod
                 .terminated()
@@ -259,11 +278,14 @@ fn of_deadlines(case: &Case<'_>) -> Option<Verdict> {
 /// What the start waited for so far, where only a refusal shows it: a round that ends the wait makes nothing.
 fn refused_before(status: &JobStatus) -> Option<(FailureClass, String)> {
     let known = status.conditions.iter().find(|known| {
-        known.type_ == condition::CLUSTER_READY
-            && known.status == ConditionStatus::False
-            && [reason::QUOTA_EXCEEDED, reason::FORBIDDEN].contains(&known.reason.as_str())
+        known.type_ == condition::CLUSTER_READY && known.status == ConditionStatus::False
     })?;
-    Some((FailureClass::Quota, known.message.clone()))
+    let class = match known.reason.as_str() {
+        reason::QUOTA_EXCEEDED | reason::FORBIDDEN => FailureClass::Quota,
+        reason::CREATE_FAILED => FailureClass::Deadline,
+        _ => return None,
+    };
+    Some((class, known.message.clone()))
 }
 
 /// When the job must have finished, and what it is if it has not.

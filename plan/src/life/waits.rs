@@ -65,7 +65,12 @@ fn refused(seen: &Observed) -> Option<Wait> {
     };
     let reason = match first.why {
         WhyRefused::Quota => reason::QUOTA_EXCEEDED,
+        WhyRefused::Failing => reason::CREATE_FAILED,
         WhyRefused::Forbidden | WhyRefused::Invalid => reason::FORBIDDEN,
+    };
+    let class = match first.why {
+        WhyRefused::Failing => FailureClass::Deadline,
+        WhyRefused::Quota | WhyRefused::Forbidden | WhyRefused::Invalid => FailureClass::Quota,
     };
     Some(Wait {
         reason,
@@ -75,7 +80,7 @@ fn refused(seen: &Observed) -> Option<Wait> {
             first.name,
             first.message
         ),
-        class: FailureClass::Quota,
+        class,
     })
 }
 

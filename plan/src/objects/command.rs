@@ -4,7 +4,7 @@
 //! the image's Python, because the command `dask` may not be on PATH, or be ours.
 
 use super::{Attempt, Part, scheduler_address};
-use contract::{flags, launch, paths, ports};
+use contract::{Role, environment as names, flags, launch, paths, ports};
 use crd::Engine;
 
 /// Seconds a scheduler without lifeline and work goes on: long enough for a connection to be made again.
@@ -13,6 +13,10 @@ const LIFELINE_TIMEOUT_SECONDS: u64 = 30;
 /// Seconds a worker waits for a scheduler that never answered. The operator gives up on a scheduler much sooner or waits
 /// for it on purpose; this is for workers that come up after everything is over and no operator is there.
 const SCHEDULER_TIMEOUT_SECONDS: u64 = 600;
+
+/// Seconds a runner of a job without `startDeadlineSeconds` waits for a scheduler, be it for quota, an image or a node. Only a
+/// runner that nobody looks after any more gets there.
+const NO_DEADLINE_SECONDS: u64 = 7 * 24 * 3600;
 
 /// Seconds a worker tries to register with a scheduler.
 const DEATH_TIMEOUT_SECONDS: u64 = 60;
@@ -80,7 +84,12 @@ fn launcher_flags(attempt: Attempt<'_>, part: Part<'_>) -> Vec<String> {
             }
         }
         Part::Runner(_) => {
+            let deadline = attempt.job.deadlines.start_deadline_seconds;
+            let patience = deadline.map_or(NO_DEADLINE_SECONDS, |deadline| {
+                deadline.saturating_add(DEAD_MAN_MARGIN_SECONDS)
+            });
             flag(launch::SCHEDULER, address);
+            flag(launch::SCHEDULER_TIMEOUT, patience.to_string());
             flag(launch::HOLD_LIFELINE, ports::LIFELINE.to_string());
         }
         Part::Worker { .. } => {
@@ -97,7 +106,11 @@ fn launcher_flags(attempt: Attempt<'_>, part: Part<'_>) -> Vec<String> {
             flag(launch::WORK_DIRECTORY, paths::WORK.to_owned());
         }
     }
-    for (name, value) in crate::environment::defaults(attempt.job.engine, part.role()) {
+    let mut defaults = crate::environment::defaults(attempt.job.engine, part.role());
+    if part.role() == Role::Worker && part.settings().resources.limits.contains_key("memory") {
+        defaults.push(names::NO_NANNY_TERMINATION);
+    }
+    for (name, value) in defaults {
         flag(launch::DEFAULT_ENV, format!("{name}={value}"));
     }
     match (part, attempt.job.engine) {
@@ -105,6 +118,7 @@ fn launcher_flags(attempt: Attempt<'_>, part: Part<'_>) -> Vec<String> {
         (Part::Worker { .. }, engine) => {
             // Importing takes a worker longer than a scheduler takes to answer: both at once.
             flags.push(launch::START_BESIDE.to_owned());
+            flags.push(launch::END_WHEN_OUT_OF_MEMORY.to_owned());
             if engine == Engine::Dask {
                 flags.push(launch::PYTHON_COMMAND.to_owned());
             }

@@ -263,6 +263,46 @@ fn killed_workers_are_the_cause_where_dask_blames_them() {
     assert!(failure.log.as_ref().unwrap().contains("KilledWorker"));
 }
 
+/// A running job whose program has just ended with Dask's word that the workers are to blame.
+fn blames_its_workers() -> World {
+    let mut world = running(JOB);
+    world.ends("etl-1-runner", 1);
+    if let crate::life::Container::Terminated(ended) = &mut world.pod("etl-1-runner").container {
+        ended.message = Some("distributed.scheduler.KilledWorker: ...".to_owned());
+    }
+    world
+}
+
+#[test]
+fn killed_workers_are_the_cause_also_where_their_end_is_heard_of_later() {
+    let mut world = blames_its_workers();
+    world.reconcile();
+    assert_eq!(world.phase(), Phase::Running, "it waits for word of them");
+    world.runs_out_of_memory("etl-1-worker-default-0");
+    let made = world.calls.creates;
+    world.settle();
+    assert_eq!(world.calls.creates, made, "nobody needs another worker");
+    let failure = world.job.status.failure.as_ref().unwrap();
+    assert_eq!(
+        (failure.role, failure.class),
+        (Role::Worker, FailureClass::OutOfMemory)
+    );
+}
+
+#[test]
+fn workers_that_are_blamed_and_never_end_hold_nothing_up() {
+    let mut world = blames_its_workers();
+    let again = world.reconcile().again_at.unwrap();
+    assert!(again <= world.now.plus(6));
+    world.passes(6);
+    world.settle();
+    let failure = world.job.status.failure.as_ref().unwrap();
+    assert_eq!(
+        (failure.role, failure.class),
+        (Role::Runner, FailureClass::Application)
+    );
+}
+
 #[test]
 fn suspending_takes_the_cluster_away_and_resuming_makes_another() {
     let mut world = running("{job: {command: [a]}, activeDeadlineSeconds: 100}");

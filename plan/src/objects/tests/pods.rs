@@ -151,13 +151,11 @@ fn the_runner_runs_the_users_words_behind_the_launcher() {
         ("--hold-lifeline", "8785"),
         ("--files", "/daskjob/files"),
         ("--work-directory", "/daskjob/work"),
+        // A scheduler may wait for quota for a week.
+        ("--scheduler-timeout", "604800"),
     ] {
         assert_eq!(after(&launcher, flag), Some(value), "{flag}");
     }
-    assert!(
-        !launcher.contains(&"--scheduler-timeout"),
-        "a scheduler may wait for quota for a week"
-    );
     assert_eq!(main["terminationMessagePolicy"], "FallbackToLogsOnError");
     assert_eq!(main["terminationMessagePath"], contract::termination::PATH);
     let without_files = runner("{job: {command: [x]}}");
@@ -166,6 +164,27 @@ fn the_runner_runs_the_users_words_behind_the_launcher() {
         None,
         "it works where its image does"
     );
+}
+
+#[test]
+fn a_runner_nobody_looks_after_gives_up_after_the_operator_would_have() {
+    let pod = runner("{job: {command: [x]}, startDeadlineSeconds: 300}");
+    let (launcher, _) = line(&pod);
+    assert_eq!(after(&launcher, "--scheduler-timeout"), Some("360"));
+}
+
+#[test]
+fn a_worker_with_a_limit_is_ended_by_the_kernel_alone() {
+    let nanny = "DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE=False";
+    let limited = worker("{workers: {limits: {memory: 1Gi}}}");
+    let unlimited = worker("{workers: {requests: {memory: 1Gi}}}");
+    for (pod, expected) in [(limited, true), (unlimited, false)] {
+        let (launcher, _) = line(&pod);
+        assert_eq!(launcher.contains(&nanny), expected);
+        assert!(launcher.contains(&"--end-when-out-of-memory"));
+    }
+    let scheduler = scheduler("{limits: {memory: 1Gi}}");
+    assert!(!line(&scheduler).0.contains(&nanny));
 }
 
 #[test]

@@ -270,11 +270,11 @@ impl Scene<'_> {
         let path = Cluster::jobs_path(self.namespace());
         let jobs = self.cluster.send("GET", &path, &json!({})).await;
         let jobs = jobs.expect("jobs can be listed");
-        if self.operator.is_none() {
-            self.start_operator();
-        }
         for job in jobs["items"].as_array().into_iter().flatten() {
             let name = name_of(job);
+            if self.operator.is_none() {
+                self.start_operator();
+            }
             self.delete(&name).await;
             self.is_gone(&name).await;
         }

@@ -86,7 +86,8 @@ fn an_image_that_does_not_exist_is_waited_for_until_the_deadline() {
     with_operator("image", async |scene| {
         let mut nowhere = job(scene, "nowhere", ADDS);
         nowhere["spec"]["workers"]["image"] = json!("localhost/no/such:1");
-        nowhere["spec"]["startDeadlineSeconds"] = json!(15);
+        // A kubelet may tell of an image only 15 s after it has asked for it.
+        nowhere["spec"]["startDeadlineSeconds"] = json!(30);
         scene.submit(&nowhere).await;
         let status = scene
             .until("nowhere", "it waits for the image", |status| {
