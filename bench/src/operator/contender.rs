@@ -185,7 +185,7 @@ impl<'a> Contender<'a> {
     pub async fn outcome(&self, job: &str) -> Result<Option<String>> {
         let job = api::get(self.cluster, &self.job_path(job)).await?;
         let said = match self.product {
-            Product::Daskjob => &job["status"]["phase"],
+            Product::Daskjob => &job["status"]["jobStatus"],
             Product::DaskKubernetes => &job["status"]["jobStatus"],
         };
         let ended = ["Complete", "Failed", "Successful"];
