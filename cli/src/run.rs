@@ -14,6 +14,7 @@ mod http;
 mod interpreter;
 mod logs;
 mod manifest;
+mod nanny;
 mod notes;
 mod pace;
 mod process;

@@ -21,7 +21,7 @@ use crate::control_groups::RunGroups;
 use crate::supervise::process_tree;
 use contract::Role;
 use contract::status::{ConditionStatus, Failure, FailureClass, JobStatus, condition, reason};
-use memory::Held;
+use memory::Watched;
 use plan::{ResolvedJob, names};
 use questions::Answer;
 use std::collections::{HashMap, HashSet};
@@ -76,8 +76,8 @@ pub struct Attempt<'a> {
     pace: Pace,
     counted: Option<(Instant, u64)>,
     kernel_kills_at_begin: u64,
-    /// The control groups of processes that were started.
-    leaves: HashMap<Who, Held>,
+    /// The memory of processes that were started.
+    watched: HashMap<Who, Watched>,
     exits: UnboundedSender<Exit>,
     answers: UnboundedSender<Answer>,
 }
@@ -120,7 +120,7 @@ pub async fn run(setting: Setting<'_>, status: &mut JobStatus) -> AttemptEnd {
         pace: Pace::default(),
         counted: None,
         kernel_kills_at_begin: memory::kernel_kills(),
-        leaves: HashMap::new(),
+        watched: HashMap::new(),
         exits,
         answers,
     };

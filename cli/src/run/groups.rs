@@ -21,8 +21,8 @@ pub struct Group {
     /// Ever more, never fewer: a slot keeps its index, and a name is not used twice.
     pub slots: Vec<Slot>,
     pub lost: u32,
-    /// Workers that ran out of memory and were started again by their nannies. Dask itself bounds these: a task that
-    /// costs too many workers is given up.
+    /// Workers that ran out of memory under nannies that went on. Dask itself bounds these: a task that costs too many
+    /// workers is given up.
     pub started_again: u32,
     /// Whether one of its workers has ever registered.
     pub has_lived: bool,

@@ -119,10 +119,93 @@ job:
         "{}",
         finished.text()
     );
-    let sentence =
-        "worker job-1-worker-default-0: it ran out of memory (limit 400 MiB, at most 400 MiB used)";
-    assert!(finished.stderr.contains(sentence), "{}", finished.stderr);
-    assert_eq!(finished.status()["workers"]["lost"], 1);
+    // Either its nanny goes on, or it had not yet heard of its worker, ends too, and both are replaced.
+    let told = finished.stderr.lines().filter(|line| {
+        line.starts_with("daskjob: worker job-1-worker-default-0")
+            && line.contains("it ran out of memory (limit 400 MiB, at most 400 MiB used)")
+    });
+    assert!(told.count() >= 1, "{}", finished.stderr);
+    assert_eq!(
+        finished.status()["workers"]["lost"],
+        1,
+        "{}",
+        finished.stderr
+    );
+}
+
+#[test]
+fn workers_that_run_out_of_memory_before_their_nannies_know_them_are_counted_once_each() {
+    need_python!();
+    if !may_limit() {
+        return;
+    }
+    let spec = "
+workers:
+  limits: {memory: 400Mi}
+  env:
+    - name: DASK_DISTRIBUTED__WORKER__PRELOAD
+      value: '[\"def dask_setup(worker): worker.large = bytes(1) * (2 << 30)\"]'
+job: {command: [sleep, '1000']}
+";
+    let finished = Place::new().run_job(spec, &["--output", "json"]);
+    assert_eq!(finished.code, 70, "{}", finished.stderr);
+    let failure = finished.status()["failure"].clone();
+    assert_eq!(
+        (&failure["role"], &failure["class"], &failure["exitCode"]),
+        (&"worker".into(), &"OutOfMemory".into(), &1.into()),
+        "{failure:#}"
+    );
+    assert_eq!(failure["memory"]["limitBytes"], json!(400 << 20));
+    finished.expect_said(
+        "worker job-1-worker-default-0 ended with exit code 1: it ran out of memory (limit 400 MiB, at most 400 MiB used); it is replaced",
+    );
+    assert_eq!(
+        finished.status()["workers"]["lost"],
+        4,
+        "{}",
+        finished.stderr
+    );
+}
+
+#[test]
+fn a_worker_that_its_nanny_ends_for_its_memory_is_told() {
+    need_python!();
+    if !may_limit() {
+        return;
+    }
+    let spec = "
+env: [{name: DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES, value: '0'}]
+workers: {limits: {memory: 400Mi}}
+job:
+  command: [python, main.py]
+  files:
+    main.py: |
+      import time
+      from dask.distributed import Client, KilledWorker
+      client = Client()
+      def hold():
+          held = b'x' * (600 << 20)
+          time.sleep(1000)
+      try:
+          client.submit(hold).result()
+      except KilledWorker:
+          print('given up, and then', client.submit(sum, [1, 2]).result())
+";
+    let finished = with_mounts(&Place::new(), "mount -t tmpfs none /sys/fs/cgroup", spec);
+    assert_eq!(finished.code, 0, "{}", finished.stderr);
+    assert!(
+        finished.text().contains("given up, and then 3"),
+        "{}",
+        finished.text()
+    );
+    let sentence = "daskjob: worker job-1-worker-default-0: it ran out of memory (ended by its nanny beyond 95% of the \
+                    limit of 400 MiB); it is started again\n";
+    assert_eq!(
+        finished.stderr.matches(sentence).count(),
+        1,
+        "{}",
+        finished.stderr
+    );
 }
 
 /// A job with a grandchild that has left its session and its parents.

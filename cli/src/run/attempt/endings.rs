@@ -1,8 +1,8 @@
 //! What the end of a process means for its attempt, and how an attempt fails.
 
-use super::{Attempt, AttemptEnd, Scheduler, memory};
+use super::memory::Cause;
+use super::{Attempt, AttemptEnd, Scheduler};
 use crate::clock;
-use crate::control_groups::MemoryRecord;
 use crate::run::groups::Loss;
 use crate::run::logs;
 use crate::run::process::{Exit, Who};
@@ -33,8 +33,9 @@ impl Attempt<'_> {
             (None, false) => (FailureClass::Application, reason::KILLED_BY_SIGNAL),
         };
         let mut message = format!("the program {}", exit.description());
-        if out_of_memory {
-            message.push_str(&format!(": {}", memory::sentence(record)));
+        let cause = out_of_memory.then(|| Cause::kernel(record));
+        if let Some(cause) = &cause {
+            message.push_str(&format!(": {}", cause.sentence));
         }
         if self.status.workers.lost > 0 {
             message.push_str(&format!(
@@ -57,7 +58,7 @@ impl Attempt<'_> {
                 reason: reason.to_owned(),
                 message,
                 exit_code: Some(i32::from(code)),
-                memory: out_of_memory.then(|| memory::in_status(record)),
+                memory: cause.map(|cause| cause.memory),
                 log: tail.filter(|tail| !tail.is_empty()),
             },
             exit_code: code,
@@ -77,7 +78,8 @@ impl Attempt<'_> {
             (false, _) => {
                 let record = self.memory_of(Who::Scheduler);
                 if exit.killed() && self.ran_out_of_memory(record, exit) {
-                    return Some(self.out_of_memory(Role::Scheduler, &name, exit, record));
+                    let cause = Cause::kernel(record);
+                    return Some(self.out_of_memory(Role::Scheduler, &name, exit, cause));
                 }
                 let (class, reason) = if answered {
                     (FailureClass::SchedulerLost, reason::SCHEDULER_LOST)
@@ -97,17 +99,17 @@ impl Attempt<'_> {
 
     fn worker_ended(&mut self, exit: Exit, group: usize, slot: usize) -> Option<AttemptEnd> {
         let name = self.groups[group].slots[slot].name.clone();
-        let record = self.leave(Who::Worker { group, slot });
+        let remains = self.leave(group, slot);
         let outcome = self.groups[group].lose(slot, exit.code() == 0, clock::monotonic());
         // With the scheduler its workers end too.
         if self.scheduler == Scheduler::Closed || outcome == Loss::Retired {
             return None;
         }
+        let cause = self.memory_ended(group, remains, exit);
         self.count_lost();
-        let out_of_memory = exit.killed() && self.ran_out_of_memory(record, exit);
         let mut how = exit.description();
-        if out_of_memory {
-            how.push_str(&format!(": {}", memory::sentence(record)));
+        if let Some(cause) = &cause {
+            how.push_str(&format!(": {}", cause.sentence));
         }
         match outcome {
             Loss::Replaced | Loss::Retired => {
@@ -116,10 +118,10 @@ impl Attempt<'_> {
                     .say(&format!("worker {name} {how}; it is replaced"));
                 None
             }
-            Loss::TooMany if out_of_memory => {
-                Some(self.out_of_memory(Role::Worker, &name, exit, record))
-            }
             Loss::TooMany => {
+                if let Some(cause) = cause {
+                    return Some(self.out_of_memory(Role::Worker, &name, exit, cause));
+                }
                 let message = format!(
                     "group {} lost more than {} workers; the last one, {name}, {how}",
                     self.groups[group].name,
@@ -136,19 +138,9 @@ impl Attempt<'_> {
         }
     }
 
-    /// A part of the cluster, not the program, that the kernel ended for its memory.
-    fn out_of_memory(
-        &self,
-        role: Role,
-        name: &str,
-        exit: Exit,
-        record: Option<MemoryRecord>,
-    ) -> AttemptEnd {
-        let message = format!(
-            "the {role} {}: {}",
-            exit.description(),
-            memory::sentence(record)
-        );
+    /// A part of the cluster, not the program, that was ended for its memory.
+    fn out_of_memory(&self, role: Role, name: &str, exit: Exit, cause: Cause) -> AttemptEnd {
+        let message = format!("the {role} {}: {}", exit.description(), cause.sentence);
         let mut end = self.infrastructure_failure(
             role,
             name,
@@ -158,7 +150,7 @@ impl Attempt<'_> {
         );
         if let AttemptEnd::Failed { failure, .. } = &mut end {
             failure.exit_code = Some(i32::from(exit.code()));
-            failure.memory = Some(memory::in_status(record));
+            failure.memory = Some(cause.memory);
         }
         end
     }

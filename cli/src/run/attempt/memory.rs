@@ -1,16 +1,66 @@
-//! The control groups of an attempt's processes: made before these start, asked when memory may have run out.
+//! What happens to the memory of an attempt's processes: control groups made before these start, and what nannies write.
+//!
+//! Each loss of a worker is told and counted once, whoever noticed it: the kernel's count, the nanny that ended its
+//! worker, or the nanny's own end.
 
 use super::{Attempt, Scheduler};
+use crate::clock;
 use crate::control_groups::{Leaf, Limits, MemoryRecord};
+use crate::run::nanny::NannyLog;
 use crate::run::process::{Exit, Who};
 use contract::Role;
 use contract::status::MemoryUse;
 use plan::ResolvedRole;
+use std::time::{Duration, Instant};
 
-/// A process's group, and how much of what it tells was passed on.
-pub(super) struct Held {
-    leaf: Leaf,
+/// A nanny whose first worker ends before it has reported ends too, at once or after asking in vain.
+const NANNY_END: Duration = Duration::from_secs(30);
+
+/// A process's group, its nanny if it is a worker, and how much of what they tell was passed on.
+pub(super) struct Watched {
+    /// Where there are groups.
+    leaf: Option<Leaf>,
+    nanny: Option<NannyLog>,
     kills_told: u64,
+    told: Option<(Instant, Cause)>,
+}
+
+/// Why a worker ran out of memory, for people and for programs.
+#[derive(Debug, Clone)]
+pub(super) struct Cause {
+    pub sentence: String,
+    pub memory: MemoryUse,
+}
+
+impl Cause {
+    pub(super) fn kernel(record: Option<MemoryRecord>) -> Self {
+        Cause {
+            sentence: sentence(record),
+            memory: in_status(record),
+        }
+    }
+
+    fn nanny(percent: &str, record: Option<MemoryRecord>, limit_bytes: Option<u64>) -> Self {
+        let limit = limit_bytes.map_or_else(String::new, |bytes| format!(" of {}", amount(bytes)));
+        Cause {
+            sentence: format!(
+                "it ran out of memory (ended by its nanny beyond {percent} of the limit{limit})"
+            ),
+            memory: in_status(Some(MemoryRecord {
+                limit_bytes,
+                ..record.unwrap_or_default()
+            })),
+        }
+    }
+}
+
+/// What a worker that has ended leaves to be told.
+#[derive(Debug)]
+pub(super) struct Remains {
+    record: Option<MemoryRecord>,
+    /// What was not passed on before its end.
+    untold: Option<Cause>,
+    told_shortly_before: Option<Cause>,
 }
 
 /// How often the kernel has killed a process of this machine because memory ran out.
@@ -24,28 +74,71 @@ pub(super) fn kernel_kills() -> u64 {
         .unwrap_or(0)
 }
 
-impl Attempt<'_> {
-    /// The group of a process that is about to start, where there are groups.
-    pub(super) fn make_leaf(&mut self, who: Who, name: &str, role: Role, spec: &ResolvedRole) {
-        let Some(groups) = self.setting.groups else {
-            return;
-        };
-        match groups.leaf(name, &Limits::of_role(role, &spec.resources)) {
-            Ok(leaf) => {
-                let held = Held {
-                    leaf,
-                    kills_told: 0,
-                };
-                self.leaves.insert(who, held);
-            }
-            Err(error) => self.setting.console.say(&format!(
-                "note: the limits of {name} are not enforced: {error}"
-            )),
+impl Watched {
+    fn record(&self) -> Option<MemoryRecord> {
+        self.leaf.as_ref().map(Leaf::memory)
+    }
+
+    /// What happened since the last look, one cause for each worker process that ended.
+    fn look(&mut self, limit_bytes: Option<u64>) -> Vec<Cause> {
+        let record = self.record();
+        let kills = record.and_then(|record| record.kills).unwrap_or(0);
+        let new_kills = kills.saturating_sub(self.kills_told);
+        self.kills_told = kills;
+        let by_nanny = self
+            .nanny
+            .as_mut()
+            .map_or_else(Vec::new, |nanny| nanny.ended_for_memory(new_kills));
+        let causes: Vec<Cause> = (0..new_kills)
+            .map(|_| Cause::kernel(record))
+            .chain(
+                by_nanny
+                    .iter()
+                    .map(|percent| Cause::nanny(percent, record, limit_bytes)),
+            )
+            .collect();
+        if let Some(cause) = causes.last() {
+            self.told = Some((clock::monotonic(), cause.clone()));
         }
+        causes
+    }
+}
+
+impl Attempt<'_> {
+    /// Watches a process that is about to start: in a group of its own where there are groups, a worker also by what its
+    /// nanny writes.
+    pub(super) fn watch(&mut self, who: Who, name: &str, role: Role, spec: &ResolvedRole) {
+        let nanny = match who {
+            Who::Worker { group, slot } => {
+                let worker = &self.groups[group].slots[slot].name;
+                Some(NannyLog::from_now(&self.log_of(worker)))
+            }
+            Who::Scheduler | Who::Runner => None,
+        };
+        let watched = Watched {
+            leaf: self.make_leaf(name, role, spec),
+            nanny,
+            kills_told: 0,
+            told: None,
+        };
+        self.watched.insert(who, watched);
+    }
+
+    fn make_leaf(&self, name: &str, role: Role, spec: &ResolvedRole) -> Option<Leaf> {
+        let made = self
+            .setting
+            .groups?
+            .leaf(name, &Limits::of_role(role, &spec.resources));
+        made.inspect_err(|error| {
+            self.setting.console.say(&format!(
+                "note: the limits of {name} are not enforced: {error}"
+            ));
+        })
+        .ok()
     }
 
     pub(super) fn leaf(&self, who: Who) -> Option<&Leaf> {
-        self.leaves.get(&who).map(|held| &held.leaf)
+        self.watched.get(&who)?.leaf.as_ref()
     }
 
     /// What happened to the memory of a process and its descendants.
@@ -53,15 +146,56 @@ impl Attempt<'_> {
         self.leaf(who).map(Leaf::memory)
     }
 
-    /// The process is gone, and so is what it left behind. Kills that were passed on already are not in the record.
-    pub(super) fn leave(&mut self, who: Who) -> Option<MemoryRecord> {
-        let held = self.leaves.remove(&who)?;
-        let mut record = held.leaf.memory();
-        record.kills = record
-            .kills
-            .map(|kills| kills.saturating_sub(held.kills_told));
-        tokio::task::spawn_blocking(move || held.leaf.end());
-        Some(record)
+    /// A worker is gone with its nanny, and so is what it left behind.
+    pub(super) fn leave(&mut self, group: usize, slot: usize) -> Remains {
+        let limit_bytes = self.setting.job.worker_groups[group].memory_limit_bytes;
+        let Some(mut watched) = self.watched.remove(&Who::Worker { group, slot }) else {
+            return Remains {
+                record: None,
+                untold: None,
+                told_shortly_before: None,
+            };
+        };
+        let before = watched.told.clone();
+        let record = watched.record();
+        let untold = watched.look(limit_bytes).pop();
+        if let Some(leaf) = watched.leaf {
+            tokio::task::spawn_blocking(move || leaf.end());
+        }
+        let now = clock::monotonic();
+        Remains {
+            record,
+            untold,
+            told_shortly_before: before
+                .filter(|(at, _)| now < *at + NANNY_END)
+                .map(|(_, cause)| cause),
+        }
+    }
+
+    /// Why a worker ended, if memory is why. A nanny ends with an error when its first worker ends before it has reported;
+    /// then what was told of that worker explains this end, and is the same loss.
+    pub(super) fn memory_ended(
+        &mut self,
+        group: usize,
+        remains: Remains,
+        exit: Exit,
+    ) -> Option<Cause> {
+        let failed = exit.status.code().is_some_and(|code| code != 0);
+        if remains.untold.is_some() {
+            return remains.untold;
+        }
+        if let Some(cause) = remains.told_shortly_before.filter(|_| failed) {
+            let started_again = &mut self.groups[group].started_again;
+            *started_again = started_again.saturating_sub(1);
+            return Some(cause);
+        }
+        // Kills that were told before explain ends before, not this one.
+        let record = remains.record.map(|record| MemoryRecord {
+            kills: record.kills.map(|_| 0),
+            ..record
+        });
+        (exit.killed() && self.ran_out_of_memory(record, exit))
+            .then(|| Cause::kernel(remains.record))
     }
 
     /// Without a group of its own, the machine is asked.
@@ -72,38 +206,31 @@ impl Attempt<'_> {
         )
     }
 
-    /// The kernel ends the process that holds a worker's data and not its nanny, which starts another: a worker is
-    /// lost, although no process of ours has ended.
+    /// Kernel and nanny end the process that holds a worker's data; the nanny starts another, or ends and is replaced: a
+    /// worker is lost, although no process of ours has ended.
     pub(super) fn look_at_memory_of_workers(&mut self) {
         if self.scheduler == Scheduler::Closed {
             return;
         }
-        let mut lost = Vec::new();
-        for (who, held) in &mut self.leaves {
+        for (who, watched) in &mut self.watched {
             let Who::Worker { group, slot } = *who else {
                 continue;
             };
-            let record = held.leaf.memory();
-            let kills = record.kills.unwrap_or(0);
-            if kills > held.kills_told {
-                lost.push((group, slot, kills - held.kills_told, record));
-                held.kills_told = kills;
-            }
-        }
-        for (group, slot, times, record) in lost {
+            let limit_bytes = self.setting.job.worker_groups[group].memory_limit_bytes;
             let group = &mut self.groups[group];
-            group.started_again += u32::try_from(times).unwrap_or(u32::MAX);
-            self.setting.console.say(&format!(
-                "worker {}: {}; its nanny starts it again",
-                group.slots[slot].name,
-                sentence(Some(record))
-            ));
+            for cause in watched.look(limit_bytes) {
+                group.started_again = group.started_again.saturating_add(1);
+                self.setting.console.say(&format!(
+                    "worker {}: {}; it is started again",
+                    group.slots[slot].name, cause.sentence
+                ));
+            }
         }
     }
 }
 
 /// What happened, for people.
-pub(super) fn sentence(record: Option<MemoryRecord>) -> String {
+fn sentence(record: Option<MemoryRecord>) -> String {
     let MemoryRecord {
         limit_bytes,
         peak_bytes,
@@ -148,6 +275,16 @@ fn amount(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_nanny_s_end_of_its_worker_is_told_with_the_limit() {
+        let cause = Cause::nanny("95%", None, Some(400 << 20));
+        assert_eq!(
+            cause.sentence,
+            "it ran out of memory (ended by its nanny beyond 95% of the limit of 400 MiB)"
+        );
+        assert_eq!(cause.memory.limit_bytes, Some(400 << 20));
+    }
 
     #[test]
     fn limit_and_peak_are_told_as_far_as_they_are_known() {

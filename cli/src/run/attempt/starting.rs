@@ -70,7 +70,7 @@ impl Attempt<'_> {
         let (environment, _) =
             environment::of_process(self.surroundings(), place, &job.scheduler.env);
         self.pace = Pace::of(&environment);
-        self.make_leaf(Who::Scheduler, &name, Role::Scheduler, &job.scheduler);
+        self.watch(Who::Scheduler, &name, Role::Scheduler, &job.scheduler);
         let launch = Launch {
             who: Who::Scheduler,
             command: &command,
@@ -167,7 +167,7 @@ impl Attempt<'_> {
             // A worker that is replaced keeps its name; what it left in its group may still be ending.
             lost => format!("{name}.{lost}"),
         };
-        self.make_leaf(who, &group_name, Role::Worker, &spec.role);
+        self.watch(who, &group_name, Role::Worker, &spec.role);
         let launch = Launch {
             who,
             command: &command,
@@ -221,7 +221,7 @@ impl Attempt<'_> {
             called: None,
             arguments: words.map(Into::into).collect(),
         };
-        self.make_leaf(Who::Runner, &name, Role::Runner, &runner.role);
+        self.watch(Who::Runner, &name, Role::Runner, &runner.role);
         let launch = Launch {
             who: Who::Runner,
             command: &command,
