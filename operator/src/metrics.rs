@@ -298,4 +298,59 @@ mod tests {
         );
         assert!(text.contains("daskjob_operator_leaked_objects 0"), "{text}");
     }
+
+    /// Every metric with every label, as Prometheus sees it.
+    fn all() -> String {
+        let metrics = Metrics::default();
+        metrics.called("get", Some(StatusCode::OK), Duration::ZERO);
+        metrics.asked("target", true);
+        metrics.reconciled(Duration::ZERO, true);
+        let failure = serde_json::json!({
+            "role": "runner", "class": "Application", "reason": "r", "message": "m",
+        });
+        let failed = JobStatus {
+            failure: Some(serde_json::from_value(failure).unwrap()),
+            timeline: Timeline {
+                created: Some(Timestamp::from_unix_seconds(1)),
+                scheduler_ready: Some(Timestamp::from_unix_seconds(2)),
+                ..Timeline::default()
+            },
+            ..JobStatus::default()
+        };
+        metrics.status_stored(&JobStatus::default(), &failed);
+        metrics.text(&Store::default(), &Queue::default(), Time(20))
+    }
+
+    fn names(text: &str) -> std::collections::BTreeSet<&str> {
+        text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+            .filter(|word| word.starts_with("daskjob_operator_"))
+            .collect()
+    }
+
+    #[test]
+    fn the_chart_s_dashboard_shows_every_metric_and_no_other() {
+        let path = "../charts/daskjob-operator/files/dashboard.json";
+        let path = format!("{}/{path}", env!("CARGO_MANIFEST_DIR"));
+        let dashboard = std::fs::read_to_string(path).unwrap();
+        let text = all();
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let samples: Vec<&str> = lines.collect();
+        let samples = samples.join("\n");
+        let (shown, known) = (names(&dashboard), names(&samples));
+        for name in &shown {
+            assert!(known.contains(name), "{name} is on the dashboard alone");
+        }
+        for name in known {
+            let family = ["_bucket", "_count", "_sum"]
+                .iter()
+                .find_map(|suffix| name.strip_suffix(suffix))
+                .unwrap_or(name);
+            let is_shown = shown.iter().any(|shown| shown.starts_with(family));
+            assert!(is_shown, "{name} is not on the dashboard");
+        }
+        for label in ["phase", "class", "step", "verb", "code"] {
+            assert!(dashboard.contains(&format!("{{{{{label}}}}}")), "{label}");
+            assert!(text.contains(&format!("{label}=\"")), "{label}");
+        }
+    }
 }

@@ -71,7 +71,7 @@ const ENVIRONMENTS: &str = "python environments";
 
 const STATIC_PROGRAM: &str = "static program";
 
-const TESTS: [Step; 10] = [
+const TESTS: [Step; 11] = [
     step(BINARIES, |_| passed(build())),
     step(ENVIRONMENTS, |_| environments()),
     step(STATIC_PROGRAM, |_| static_program()),
@@ -79,7 +79,12 @@ const TESTS: [Step; 10] = [
     step("simulation", |_| simulation()),
     step("cluster", |_| on_cluster(Tier::ControlPlane, "api_server")),
     step("cluster node", |_| on_cluster(Tier::Node, "node")),
-    after(&[STATIC_PROGRAM], "operator", operator),
+    after(&[STATIC_PROGRAM], "operator", |extent| {
+        with_images("operator", extent)
+    }),
+    after(&[STATIC_PROGRAM], "helm", |extent| {
+        with_images("helm", extent)
+    }),
     after(&[BINARIES, ENVIRONMENTS], "compatibility", compatibility),
     after(&[BINARIES, ENVIRONMENTS], "oldest release", oldest_release),
 ];
@@ -192,8 +197,8 @@ fn on_cluster(tier: Tier, tests: &str) -> Result<Outcome> {
     counted(run)
 }
 
-/// Jobs on the real node, in the images they are made of: one for each class of failure, or all there are.
-fn operator(extent: Extent) -> Result<Outcome> {
+/// Tests on the real node that need the images: jobs (one for each class of failure, or all there are), the chart.
+fn with_images(tests: &str, extent: Extent) -> Result<Outcome> {
     let description = match cluster::up(Tier::Node) {
         Err(error) if error.is::<Unavailable>() => {
             return Ok(Outcome::Skipped(error.to_string()));
@@ -201,7 +206,7 @@ fn operator(extent: Extent) -> Result<Outcome> {
         outcome => outcome?,
     };
     let mut run = Run::cargo()
-        .args(&["test", "--release", "--workspace", "--test", "operator"])
+        .args(&["test", "--release", "--workspace", "--test", tests])
         .args(&["--no-fail-fast", "--", "--test-threads", JOBS_AT_ONCE])
         .env(cluster::DESCRIPTION, description)
         .env("DASKJOB_STATIC_BIN", image::give_to_node()?);

@@ -92,7 +92,7 @@ impl Cluster {
         &self.description.containerd_socket
     }
 
-    /// A program that was built with the cluster: `kubectl`, on a cluster with a node `helm`.
+    /// A program that was built with the cluster: `kubectl`, `helm`.
     pub fn program(&self, name: &str) -> PathBuf {
         self.description
             .programs
