@@ -5,6 +5,7 @@ A worker played by the test registers beside the real ones; `workers=["raw"]` se
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 
@@ -90,6 +91,32 @@ def finished(task, **changes):
 
 def submit(client, key, **options):
     return client.submit(tasks.increment, 1, key=key, workers=["raw"], **options)
+
+
+@contextlib.contextmanager
+def worker_that_is_given_data(cluster, client):
+    """The same with a server that takes scattered data: its stream, its address, and what it was given so far."""
+    from distributed.core import Server
+
+    given = []
+
+    async def serve():
+        server = Server({"update_data": take})
+        await server.listen("tcp://127.0.0.1:0")
+        return server
+
+    def take(data):
+        given.append(set(data))
+        return {"nbytes": dict.fromkeys(data, 10), "status": "OK"}
+
+    server = client.sync(serve)
+    try:
+        with raw_worker(cluster, address=server.address) as stream:
+            eventually(lambda: len(client.nthreads()) == 3)
+            yield stream, server.address, given
+    finally:
+        client.sync(server.close)
+    eventually(lambda: len(client.nthreads()) == 2)
 
 
 # -- workers ----------------------------------------------------------------------------------------------------------
@@ -319,3 +346,38 @@ def test_client_says_where_it_has_put_data(cluster, client, worker, by):
         eventually(lambda: client.who_has() == {"put": (ADDRESS,)})
         assert client.nbytes(summary=False) == {"put": 99}
     eventually(lambda: client.who_has() == {})
+
+
+@differs("stock", why="what was scattered again is lost when the worker's word about its last copy comes late", runs=False)
+def test_data_is_scattered_again_only_after_its_last_copy_is_gone(cluster, client):
+    with worker_that_is_given_data(cluster, client) as (worker, address, given):
+
+        def scatter():
+            return client.scatter({"again": 1}, workers=[address], direct=False, asynchronous=True)
+
+        async def within(seconds, task):
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(asyncio.shield(task), seconds)
+
+        first = client.sync(scatter)
+        first["again"].release()
+        order = worker.hear("free-keys")
+        assert (order["keys"], given) == (("again",), [{"again"}])
+
+        async def begin():
+            task = asyncio.ensure_future(scatter())
+            # Long enough for what must not happen before the worker has answered.
+            await within(0.3, task)
+            return task
+
+        async def end(task):
+            return await task
+
+        second = client.sync(begin)
+        assert len(given) == 1
+        worker.say({"op": "release-worker-data", "key": "again", "stimulus_id": order["stimulus_id"]})
+        again = client.sync(end, second)
+        assert len(given) == 2
+        assert client.who_has() == {"again": (address,)}
+        again["again"].release()
+        assert worker.hear("free-keys")["keys"] == ("again",)

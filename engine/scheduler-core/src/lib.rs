@@ -15,6 +15,7 @@ mod counters;
 mod effects;
 mod error;
 mod events;
+mod freeing;
 mod graph;
 mod group;
 mod heartbeat;

@@ -47,6 +47,8 @@ pub struct Scheduler {
     pub(crate) network_nbytes: u64,
     pub(crate) bandwidth: f64,
     pub(crate) runs: u64,
+    /// Orders to drop a scattered value, to all workers together.
+    pub(crate) scattered_freed: u64,
     /// Tasks ever given to a worker.
     pub(crate) n_tasks: u64,
     pub(crate) generation: f64,
@@ -116,6 +118,7 @@ impl Scheduler {
             network_nbytes: 0,
             bandwidth: config.bandwidth,
             runs: 0,
+            scattered_freed: 0,
             n_tasks: 0,
             generation: 0.0,
             last_graph: None,

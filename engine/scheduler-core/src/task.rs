@@ -160,6 +160,8 @@ pub(crate) struct Task {
     pub recommendation: u32,
     pub flags: Flags,
     pub is_barrier: bool,
+    /// A client has put its value on a worker.
+    pub scattered: bool,
 }
 
 /// What most tasks never have.
@@ -207,6 +209,7 @@ impl Task {
             recommendation: NO_RECOMMENDATION,
             flags: Flags::default(),
             is_barrier: false,
+            scattered: false,
         }
     }
 

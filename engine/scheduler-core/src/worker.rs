@@ -3,6 +3,7 @@
 //! Invariant: the rank sets (running, idle, saturated, with free slots) agree with the flags of each worker; ranks
 //! follow the order of addresses, so that ties are broken as in stock Dask.
 
+use crate::freeing::Freeing;
 use crate::group::PrefixId;
 use crate::id_set::{IdSet, OrderedIdSet, hash_id};
 use crate::ids::{Time, WorkerId};
@@ -46,6 +47,7 @@ pub(crate) struct Worker {
     pub used_resources: Vec<(Arc<str>, f64)>,
     pub prefix_count: Vec<(PrefixId, u32)>,
     pub needs_what: Needs,
+    pub freeing: Freeing,
     /// Bytes it has still to fetch.
     pub network_nbytes: u64,
     pub rank: u32,

@@ -12,6 +12,8 @@ pub struct Settings {
     pub tasks_a_graph: usize,
     /// Worker deaths and retirements, cancels, disconnects …; none of them after this.
     pub faults: usize,
+    /// Values let go and scattered again under the same name.
+    pub scatters_again: usize,
     pub trouble_ends_ms: u64,
     pub slowest_message_ms: u64,
     /// Percentages of tasks.
@@ -31,6 +33,7 @@ impl Settings {
             graphs: 1 + chance.below(6),
             tasks_a_graph: 2 + chance.below(14),
             faults: chance.below(14),
+            scatters_again: *chance.pick(&[0, 3, 30]).unwrap_or(&0),
             trouble_ends_ms: 3000,
             slowest_message_ms: *chance.pick(&[1, 20, 200]).unwrap_or(&1),
             failing: *chance.pick(&[0, 10, 30]).unwrap_or(&0),

@@ -141,12 +141,14 @@ impl SimWorker {
     pub fn hear(&mut self, message: ToWorker) {
         match message {
             ToWorker::ComputeTask(order) => self.compute(*order),
-            ToWorker::FreeKeys { keys, .. } => {
+            ToWorker::FreeKeys { keys, stimulus_id } => {
                 for key in keys {
-                    self.free(&key);
+                    self.free(&key, &stimulus_id);
                 }
             }
-            ToWorker::RemoveReplicas { keys, .. } => self.remove_replicas(keys),
+            ToWorker::RemoveReplicas { keys, stimulus_id } => {
+                self.remove_replicas(keys, &stimulus_id);
+            }
             ToWorker::AcquireReplicas { who_has, .. } => {
                 for (key, holders) in who_has {
                     if !self.data.contains_key(&key) && !self.runs.contains_key(&key) {
@@ -216,7 +218,7 @@ impl SimWorker {
         );
     }
 
-    fn free(&mut self, key: &Key) {
+    fn free(&mut self, key: &Key, stimulus: &Text) {
         if let Some(run) = self.runs.get_mut(key) {
             match run.phase {
                 Phase::Waiting | Phase::Failed => {
@@ -227,33 +229,33 @@ impl SimWorker {
                 Phase::Cancelled { .. } => {}
             }
         }
-        self.drop_data(key);
+        self.drop_data(key, stimulus);
         self.fetches.remove(key);
         self.drop_unneeded_fetches();
     }
 
-    fn drop_data(&mut self, key: &Key) {
+    fn drop_data(&mut self, key: &Key, stimulus: &Text) {
         if self.data.remove(key).is_some() {
             self.say(FromWorker::ReleaseWorkerData(KeyEvent {
                 key: key.clone(),
-                stimulus_id: Text::from_static("drop"),
+                stimulus_id: stimulus.clone(),
             }));
         }
     }
 
     /// Loses data all by itself.
     pub fn lose(&mut self, key: &Key) {
-        self.drop_data(key);
+        self.drop_data(key, &Text::from_static("lose"));
         self.proceed();
     }
 
-    fn remove_replicas(&mut self, keys: Vec<Key>) {
+    fn remove_replicas(&mut self, keys: Vec<Key>, stimulus: &Text) {
         let mut kept = Vec::new();
         for key in keys {
             if self.data.contains_key(&key) && self.is_input(&key) {
                 kept.push(key);
             } else {
-                self.drop_data(&key);
+                self.drop_data(&key, stimulus);
             }
         }
         self.say_added(kept);

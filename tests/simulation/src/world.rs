@@ -4,6 +4,7 @@
 
 mod network;
 mod outcome;
+mod scattering;
 mod trouble;
 
 use crate::chance::Chance;
@@ -14,6 +15,7 @@ use crate::worker::SimWorker;
 use crate::workload::Workload;
 use protocol::messages::{FromClient, FromWorker};
 use protocol::{Key, Value, map};
+use scattering::Scattering;
 use scheduler_core::{
     Check, ClientId, Effects, Graph, Removal, Scheduler, ToClient, ToWorker, WorkerId,
 };
@@ -63,6 +65,8 @@ enum Event {
     ClientGone(ClientId),
     ToClient(usize, ClientId, ToClient),
     Submit,
+    ScatterAgain,
+    Scattering(Scattering),
     Trouble,
     /// The last trouble is over: whoever was paused goes on.
     Recover,
@@ -97,6 +101,8 @@ struct World {
     /// Everything but heartbeats and timers that is still to happen.
     outstanding: u64,
     scattered: u64,
+    /// Values that are being scattered again.
+    under_way: Vec<scattering::Value>,
     next_tick: Option<u64>,
 }
 
@@ -116,6 +122,7 @@ pub fn run(seed: u64, verbose: bool) -> Result<Summary, Failure> {
     world.schedule_everything();
     world.play(false)?;
     world.check_wishes_granted()?;
+    world.check_scattered_again()?;
     world.everybody_leaves();
     world.play(true)?;
     world.check_nothing_left()?;
@@ -152,6 +159,7 @@ impl World {
             calm: false,
             outstanding: 0,
             scattered: 0,
+            under_way: Vec::new(),
             next_tick: None,
         }
     }
@@ -182,6 +190,10 @@ impl World {
         for _ in 0..self.settings.graphs {
             let after = self.chance.between(0, self.settings.trouble_ends_ms);
             self.add(after, Event::Submit);
+        }
+        for _ in 0..self.settings.scatters_again {
+            let after = self.chance.between(1000, self.settings.trouble_ends_ms);
+            self.add(after, Event::ScatterAgain);
         }
         for _ in 0..self.settings.faults {
             let after = self.chance.between(100, self.settings.trouble_ends_ms);
@@ -319,6 +331,8 @@ impl World {
                 }
             }
             Event::Submit => self.submit(),
+            Event::ScatterAgain => self.scatter_again(),
+            Event::Scattering(step) => self.scattering(step),
             Event::Trouble => self.trouble(),
             Event::Recover => self.recover(),
             Event::Tick => {
@@ -358,6 +372,8 @@ fn counts(event: &Event) -> bool {
         | Event::ClientGone(..)
         | Event::ToClient(..)
         | Event::Submit
+        | Event::ScatterAgain
+        | Event::Scattering(..)
         | Event::Trouble
         | Event::Recover => true,
     }

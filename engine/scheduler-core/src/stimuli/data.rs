@@ -41,6 +41,41 @@ impl Scheduler {
         self.end();
     }
 
+    /// How many scattered values have been dropped so far, for [`Self::dropped_since`]; `None` while one of these workers
+    /// has yet to say that it has dropped a value of one of these names. New ones must wait for that.
+    pub fn may_take(&self, workers: &[WorkerId], keys: &[Key], now: Time) -> Option<u64> {
+        let waits = |worker: &WorkerId| {
+            let freeing = self.workers.get(*worker).map(|own| &own.freeing);
+            freeing.is_some_and(|freeing| keys.iter().any(|key| freeing.waits_for(key, now)))
+        };
+        (!workers.iter().any(waits)).then_some(self.scattered_freed)
+    }
+
+    /// Whether one of these workers was told to drop scattered values since then: it may have dropped what it was given
+    /// meanwhile.
+    pub fn dropped_since(&self, scattered_freed: u64, workers: &[Arc<str>]) -> bool {
+        let dropped = |address: &Arc<str>| {
+            let worker = self
+                .workers
+                .find(address)
+                .and_then(|id| self.workers.get(id));
+            worker.is_some_and(|own| own.freeing.ordered_since(scattered_freed))
+        };
+        self.scattered_freed > scattered_freed && workers.iter().any(dropped)
+    }
+
+    /// A holder of a scattered value is being told to drop it.
+    pub(crate) fn note_freeing(&mut self, task: TaskId, holder: WorkerId) {
+        if !self.workers.is_registered(holder) {
+            return;
+        }
+        self.scattered_freed += 1;
+        let (number, now) = (self.scattered_freed, self.now);
+        let (key, stimulus) = (self.tasks[task].key.clone(), self.stimulus.clone());
+        let own = self.workers.at_mut(holder);
+        own.freeing.ordered(key, stimulus, number, now);
+    }
+
     fn scattered(
         &mut self,
         key: &Key,
@@ -56,6 +91,7 @@ impl Scheduler {
         }
         let task = known.unwrap_or_else(|| self.add_task(key.clone()));
         self.leave_for_memory(task, fx);
+        self.tasks[task].scattered = true;
         self.set_nbytes(task, nbytes);
         let mut ready = TaskList::new();
         for holder in holders {

@@ -1,6 +1,7 @@
 //! Workers and clients arrive; workers become able to run tasks or stop being so.
 
 use crate::effects::{Action, Effects};
+use crate::freeing::Freeing;
 use crate::ids::{ClientId, Time, WorkerId};
 use crate::registration::{Refusal, Registration, WorkerStatus};
 use crate::scheduler::{Scheduler, compare_priority};
@@ -88,6 +89,7 @@ impl Scheduler {
             used_resources: Vec::new(),
             prefix_count: Vec::new(),
             needs_what: Needs::default(),
+            freeing: Freeing::default(),
             network_nbytes: 0,
             rank: 0,
             removed: false,

@@ -189,11 +189,17 @@ impl Scheduler {
     }
 
     fn release_worker_data(&mut self, worker: WorkerId, key: &Key, fx: &mut Effects) {
+        let own = self.workers.at_mut(worker);
+        let answers = own.freeing.answered(key, &self.stimulus);
         let Some(task) = self.tasks.find(key) else {
             return;
         };
         if !self.tasks[task].who_has.contains(worker) {
             return;
+        }
+        if answers {
+            // A client has put a new value there meanwhile, which may be gone or not: then neither is kept.
+            self.free_key(worker, key, fx);
         }
         self.remove_replica(task, worker);
         if self.workers.at_mut(worker).actors.remove(task) {

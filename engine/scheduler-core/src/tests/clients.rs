@@ -111,6 +111,75 @@ fn scattered_data_is_there_at_once_and_goes_with_the_last_wish() {
     assert_eq!(scene.core.task_count(), 0);
 }
 
+#[test]
+fn data_is_not_scattered_again_before_its_last_holder_has_dropped_it() {
+    let mut scene = Scene::new();
+    let (worker, other, client) = (scene.worker(1), scene.worker(1), scene.client());
+    let again = keys(&["data"]);
+    assert!(scene.core.may_take(&[worker], &again, scene.now).is_some());
+    scene.scatters(client, worker, "data");
+    scene.releases(client, &["data"]);
+    assert_eq!(scene.core.may_take(&[worker], &again, scene.now), None);
+    assert_eq!(
+        scene.core.may_take(&[other, worker], &again, scene.now),
+        None
+    );
+    for (workers, names) in [(other, "data"), (worker, "more")] {
+        let taken = scene.core.may_take(&[workers], &keys(&[names]), scene.now);
+        assert!(taken.is_some(), "{names}");
+    }
+    scene.obeys(worker);
+    assert!(scene.core.may_take(&[worker], &again, scene.now).is_some());
+    scene.scatters(client, worker, "data");
+    assert_eq!(scene.held_by("data"), [worker]);
+}
+
+#[test]
+fn a_worker_that_never_says_that_it_has_dropped_data_is_not_waited_for_for_ever() {
+    let mut scene = Scene::new();
+    let (worker, client) = (scene.worker(1), scene.client());
+    scene.scatters(client, worker, "data");
+    scene.releases(client, &["data"]);
+    scene.passes(6.0);
+    let again = keys(&["data"]);
+    assert!(scene.core.may_take(&[worker], &again, scene.now).is_some());
+}
+
+#[test]
+fn data_dropped_while_it_was_being_scattered_again_is_noticed() {
+    let mut scene = Scene::new();
+    let (worker, other, client) = (scene.worker(1), scene.worker(1), scene.client());
+    let address = |scene: &Scene, worker| [scene.core.worker(worker).unwrap().address];
+    scene.scatters(client, worker, "data");
+    let taken = scene
+        .core
+        .may_take(&[worker], &keys(&["data"]), scene.now)
+        .unwrap();
+    scene.releases(client, &["data"]);
+    scene.obeys(worker);
+    assert!(scene.core.dropped_since(taken, &address(&scene, worker)));
+    assert!(!scene.core.dropped_since(taken, &address(&scene, other)));
+    let later = scene
+        .core
+        .may_take(&[worker], &keys(&["data"]), scene.now)
+        .unwrap();
+    assert!(!scene.core.dropped_since(later, &address(&scene, worker)));
+}
+
+#[test]
+fn of_data_that_a_client_put_on_a_worker_that_was_dropping_it_nothing_is_left_over() {
+    let mut scene = Scene::new();
+    let (worker, client) = (scene.worker(1), scene.client());
+    scene.scatters(client, worker, "data");
+    scene.releases(client, &["data"]);
+    scene.scatters(client, worker, "data");
+    scene.heard(client);
+    scene.obeys(worker);
+    assert_eq!(scene.status("data"), None);
+    assert_eq!(scene.heard(client), ["data lost", "data cancelled"]);
+    assert_eq!(scene.told(worker), ["free data", "free data"]);
+}
+
 //   a ─► b      a's value is scattered while a is still running
 #[test]
 fn a_value_scattered_under_the_key_of_a_running_task_takes_its_place() {

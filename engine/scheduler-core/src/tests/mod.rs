@@ -268,6 +268,25 @@ impl Scene {
         self.hears(worker, FromWorker::ReleaseWorkerData(message));
     }
 
+    /// Drops data because it was told to.
+    fn obeys(&mut self, worker: WorkerId) {
+        self.take();
+        let told = self.to_workers.get(&worker).into_iter().flatten();
+        let orders: Vec<(Key, Text)> = told
+            .filter_map(|message| match message {
+                ToWorker::FreeKeys { keys, stimulus_id } => Some((keys, stimulus_id)),
+                _ => None,
+            })
+            .flat_map(|(keys, stimulus)| keys.iter().map(|key| (key.clone(), stimulus.clone())))
+            .collect();
+        for (key, stimulus_id) in orders {
+            self.hears(
+                worker,
+                FromWorker::ReleaseWorkerData(KeyEvent { key, stimulus_id }),
+            );
+        }
+    }
+
     fn reschedules(&mut self, worker: WorkerId, name: &str) {
         let message = KeyEvent {
             key: key(name),

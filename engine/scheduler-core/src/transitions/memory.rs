@@ -88,6 +88,9 @@ impl Scheduler {
         let holders: SmallVec<[WorkerId; 4]> = self.tasks[task].who_has.iter().collect();
         for holder in holders {
             self.free_key(holder, &self.tasks[task].key, fx);
+            if self.tasks[task].scattered {
+                self.note_freeing(task, holder);
+            }
             self.remove_replica(task, holder);
         }
     }

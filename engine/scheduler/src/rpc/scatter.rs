@@ -1,14 +1,15 @@
 //! `scatter`: data from a client to workers, dealt out in turn.
 //!
 //! The scheduler only relays: payloads stay as they came and go to `update_data` of the workers. What the workers say
-//! they hold is then told to the core in one step.
+//! they hold is then told to the core in one step. What a worker is just being told to drop is not given to it under the
+//! same name before it has: requests may overtake its stream.
 
 use super::fields::Fields;
 use super::{RpcError, addresses, events, peer, replicate, workers};
 use crate::clock;
 use crate::context::Context;
-use protocol::{Key, Value, array, map};
-use scheduler_core::{WorkerContact, WorkerStatus};
+use protocol::{Key, Text, Value, array, map};
+use scheduler_core::{Scheduler, WorkerContact, WorkerId, WorkerStatus};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,6 +24,12 @@ const DEFAULT_TIMEOUT_SECONDS: f64 = 2.0;
 
 /// How often it looks whether one has come.
 const POLL: Duration = Duration::from_millis(100);
+
+/// How often it looks whether workers have dropped what they were told to; they do within a few milliseconds.
+const POLL_DROPPED: Duration = Duration::from_millis(1);
+
+/// How often data is given to workers that are told to drop other scattered data at that very moment.
+const MOST_ATTEMPTS: usize = 5;
 
 /// Copies wanted beside the first.
 enum Broadcast {
@@ -51,8 +58,12 @@ pub async fn scatter(ctx: &Arc<Context>, mut fields: Fields) -> Result<Value, Rp
         .map(|worker| Arc::clone(&worker.address))
         .collect();
     let ids: Vec<_> = workers.iter().map(|worker| worker.id).collect();
-    let (replicas, sizes) = hand_out(ctx, deal(&addresses, data, start)).await?;
-    workers::tell_data(ctx, replicas, &sizes, client.clone()).await?;
+    let place = Placing {
+        ids: &ids,
+        keys: &keys,
+        client: client.clone(),
+    };
+    place_all(ctx, place, deal(&addresses, data, start)).await?;
     match broadcast {
         Broadcast::No => {}
         Broadcast::Everywhere => replicate::copy(ctx, &keys, None, &ids).await?,
@@ -126,6 +137,50 @@ fn deal(workers: &[Arc<str>], data: Vec<(Value, Value)>, start: usize) -> Vec<Ha
     }
     hands.retain(|(_, entries)| !entries.is_empty());
     hands
+}
+
+/// What is scattered for whom, and where it may go.
+struct Placing<'a> {
+    ids: &'a [WorkerId],
+    keys: &'a [Key],
+    client: Option<Text>,
+}
+
+/// Gives every worker its hand and tells the core, so that it is so: not before workers have dropped what was scattered
+/// under the same names before, and again if they were told to drop something meanwhile.
+async fn place_all(
+    ctx: &Arc<Context>,
+    placing: Placing<'_>,
+    hands: Vec<Hand>,
+) -> Result<(), RpcError> {
+    let addresses: Vec<Arc<str>> = hands.iter().map(|(worker, _)| Arc::clone(worker)).collect();
+    for attempt in 1.. {
+        let dropped_before = wait_until_dropped(ctx, &placing).await?;
+        let (replicas, sizes) = hand_out(ctx, hands.clone()).await?;
+        let (held_by, client) = (addresses.clone(), placing.client.clone());
+        let last = attempt == MOST_ATTEMPTS;
+        let still_there =
+            move |core: &Scheduler| last || !core.dropped_since(dropped_before, &held_by);
+        if workers::tell_data_if(ctx, replicas, &sizes, client, still_there).await? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// How many scattered values had been dropped by the time that nobody had any of these left to drop.
+async fn wait_until_dropped(ctx: &Arc<Context>, placing: &Placing<'_>) -> Result<u64, RpcError> {
+    let (ids, keys): (Arc<[WorkerId]>, Arc<[Key]>) = (placing.ids.into(), placing.keys.into());
+    loop {
+        let (ids, keys) = (Arc::clone(&ids), Arc::clone(&keys));
+        let asked = ctx
+            .core
+            .call(move |core, now, _| core.may_take(&ids, &keys, now));
+        if let Some(dropped_before) = asked.await? {
+            return Ok(dropped_before);
+        }
+        tokio::time::sleep(POLL_DROPPED).await;
+    }
 }
 
 type Placed = (Vec<(Key, Vec<Arc<str>>)>, HashMap<Key, u64>);

@@ -151,6 +151,18 @@ pub async fn tell_data(
     sizes: &HashMap<Key, u64>,
     client: Option<Text>,
 ) -> Result<(), RpcError> {
+    tell_data_if(ctx, replicas, sizes, client, |_| true).await?;
+    Ok(())
+}
+
+/// The same, if that is true at that moment; says whether it was.
+pub async fn tell_data_if(
+    ctx: &Arc<Context>,
+    replicas: Vec<(Key, Vec<Arc<str>>)>,
+    sizes: &HashMap<Key, u64>,
+    client: Option<Text>,
+    condition: impl FnOnce(&Scheduler) -> bool + Send + 'static,
+) -> Result<bool, RpcError> {
     // The core finds sizes fastest when they come in the order of the keys.
     let nbytes: Vec<(Key, u64)> = replicas
         .iter()
@@ -162,8 +174,12 @@ pub async fn tell_data(
         .map(|(key, holders)| (key, holders.iter().map(text).collect()))
         .collect();
     let tell = move |core: &mut Scheduler, now, effects: &mut Effects| {
+        if !condition(core) {
+            return false;
+        }
         let client = client.map(|client| core.client_named(&client.to_string_lossy()));
         core.update_data(&who_has, &nbytes, client, now, effects);
+        true
     };
     Ok(ctx.core.call(tell).await?)
 }
