@@ -39,6 +39,26 @@ def test_idle_workers_may_close(cluster, client):
     assert len(client.sync(client.scheduler.workers_to_close, minimum=1, n=2)) <= 2
 
 
+def test_workers_to_close_leave_room_for_the_data(cluster, client):
+    """The ratio is of the memory limits of those that stay to the data of all."""
+    addresses = cluster.addresses(client)
+    eventually(lambda: not any(client.has_what().values()))
+    close = client.scheduler.workers_to_close
+    assert set(client.sync(close, memory_ratio=2)) == set(addresses.values())
+    future = client.submit(bytes, 1_000_000, workers=["alice"])
+    wait(future)
+    ((_, size),) = client.nbytes(summary=False).items()
+    assert size >= 1_000_000
+    ratio_with_one = 6 * 2**30 / size
+    for ratio, closing in [(1, ["bob"]), (0.999 * ratio_with_one, ["bob"]), (1.001 * ratio_with_one, [])]:
+        assert list(client.sync(close, memory_ratio=ratio)) == [addresses[name] for name in closing], ratio
+    assert list(client.sync(close, memory_ratio=1, attribute="name")) == ["bob"]
+    # A number comes first, and a ratio may add to it.
+    assert list(client.sync(close, memory_ratio=1e12, n=1)) == [addresses["bob"]]
+    assert list(client.sync(close, memory_ratio=1, n=0)) == [addresses["bob"]]
+    assert list(client.sync(close, memory_ratio=1, minimum=2)) == []
+
+
 def test_workers_that_work_stay(cluster, client, gate):
     futures = client.map(tasks.wait_for_file, [gate] * 2, range(2), workers=["alice"])
     alice = cluster.addresses(client)["alice"]

@@ -58,6 +58,23 @@ def test_retire_by_name(cluster, client):
     cluster.stop_worker("two")
 
 
+def test_retired_but_not_removed_worker_stays_without_data_and_work(cluster, client):
+    addresses = cluster.addresses(client)
+    futures = client.map(lambda i: f"kept {i}", range(10), workers=["one"])
+    wait(futures)
+    retired = client.retire_workers(workers=[addresses["one"]], close_workers=False, remove=False)
+    assert {address: info["name"] for address, info in retired.items()} == {addresses["one"]: "one"}
+    assert cluster.addresses(client) == addresses
+    statuses = {info["name"]: info["status"] for info in client.scheduler_info()["workers"].values()}
+    assert statuses == {"one": "closing_gracefully", "two": "running", "three": "running"}
+    assert all(len(holders(client, future)) > 1 for future in futures), "copied, and not yet dropped"
+    assert client.gather(futures) == [f"kept {i}" for i in range(10)]
+    ran_on = set(client.gather([client.submit(tasks.here, pure=False) for _ in range(12)]))
+    assert ran_on <= {addresses["two"], addresses["three"]}
+    assert cluster.workers["one"].alive()
+    cluster.stop_worker("one")
+
+
 def test_retire_while_tasks_run(cluster, client):
     addresses = cluster.addresses(client)
     futures = client.map(tasks.sleep_and_return, [0.2] * 12, range(12))

@@ -197,6 +197,64 @@ def test_versions_of_the_scheduler_over_rpc(client):
     assert set(versions) >= {"host", "packages"}
 
 
+@differs("native", why="not there yet; see test_not_yet.py for what is said instead", runs=False)
+def test_feed_goes_on_until_its_reader_leaves(client):
+    from distributed.comm import connect
+    from distributed.protocol.pickle import dumps
+
+    async def read():
+        comm = await connect(client.scheduler.address)
+        functions = {"setup": begin_count, "function": count_up, "teardown": note_end}
+        await comm.write({"op": "feed", "interval": "10ms", **{name: dumps(own) for name, own in functions.items()}})
+        values = [await comm.read() for _ in range(3)]
+        await comm.close()
+        return values
+
+    assert client.sync(read) == [(1, 2), (2, 2), (3, 2)]
+    eventually(lambda: client.run_on_scheduler(lambda dask_scheduler: getattr(dask_scheduler, "counted", 0) >= 3))
+
+
+def begin_count(scheduler):
+    return [0]
+
+
+def count_up(scheduler, count):
+    count[0] += 1
+    return [count[0], len(scheduler.workers)]
+
+
+def note_end(scheduler, count):
+    scheduler.counted = count[0]
+
+
+def test_hardware_is_measured_by_the_workers(cluster, client):
+    """The workers measure what they are told to here, so that means and pairs can be told from one another."""
+    addresses = cluster.addresses(client)
+    cluster.suspect = "its workers no longer measure anything"
+    client.run(measure_as_told)
+    measured = client.benchmark_hardware()
+    network = measured.pop("network")
+    assert measured == {"disk": {"1 kiB": 2.0, "only bob": 3.0}, "memory": {"2 kiB": 20.0}}
+    # One of the two talks to the other.
+    assert network in [
+        {"1 MiB": 100.0, f"to {addresses['bob']}": 100.0},
+        {"1 MiB": 300.0, f"to {addresses['alice']}": 300.0},
+    ]
+
+
+def measure_as_told(dask_worker):
+    import distributed.worker as module
+
+    speed = {"alice": 1.0, "bob": 3.0}[dask_worker.name]
+
+    async def between(address, rpc):
+        return {"1 MiB": 100 * speed, f"to {address}": 100 * speed}
+
+    module.benchmark_disk = lambda directory: {"1 kiB": speed, **({"only bob": speed} if speed > 1 else {})}
+    module.benchmark_memory = lambda: {"2 kiB": 10 * speed}
+    module.benchmark_network = between
+
+
 @differs("native", why="of the memory manager only what retires workers is there yet")
 def test_amm_is_running(client):
     assert client.amm.running() is True

@@ -10,6 +10,8 @@ import dask.dataframe as dd
 import pandas as pd
 import pytest
 from distributed import Event, Lock, MultiLock, Queue, Semaphore, Variable
+from distributed.core import rpc
+from distributed.protocol import pickle
 
 import tasks
 import wire
@@ -80,8 +82,22 @@ def use_dump(client):
         client.dump_cluster_state(f"{directory}/dump")
 
 
+def count_workers(scheduler):
+    return len(scheduler.workers)
+
+
+def use_feed(client):
+    async def read_once():
+        # Not the client's connections: this one is fed for as long as it is open.
+        async with rpc(client.scheduler.address) as scheduler:
+            return await scheduler.feed(function=pickle.dumps(count_workers), interval="10ms")
+
+    assert client.sync(read_once) == 2
+
+
 NOT_YET = {
     "event_set": use_event,
+    "feed": use_feed,
     "get_cluster_state": use_dump,
     "get_task_stream": use_task_stream,
     "multi_lock_acquire": use_multi_lock,

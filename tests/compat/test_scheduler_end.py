@@ -89,3 +89,35 @@ def test_uploaded_files_go_with_the_scheduler(new_cluster, tmp_path, end):
         end(cluster, client)
         cluster.scheduler.popen.wait(20)
     assert list(scratch.iterdir()) == []
+
+
+@differs("stock", why="it leaves the directory behind")
+def test_uploaded_files_of_a_killed_scheduler_go_with_the_next(new_cluster, tmp_path):
+    scratch = tmp_path / "temporary"
+    scratch.mkdir()
+    module = tmp_path / "uploaded_to_be_left.py"
+    module.write_text("VALUE = 1\n")
+
+    def upload():
+        cluster = new_cluster(workers={}, env={"TMPDIR": str(scratch)})
+        with cluster.client(set_as_default=False) as client:
+            client.upload_file(str(module))
+
+            def where():
+                import uploaded_to_be_left
+
+                return uploaded_to_be_left.__file__
+
+            uploaded = client.run_on_scheduler(where)
+            assert uploaded.startswith(str(scratch)), "else this test proves nothing"
+        return cluster, uploaded
+
+    killed, left = upload()
+    living, kept = upload()
+    assert os.path.exists(left), "that of a scheduler that lives is not touched"
+    killed.scheduler.kill()
+    assert os.path.exists(left)
+    new_cluster(workers={}, env={"TMPDIR": str(scratch)})
+    assert not os.path.exists(os.path.dirname(left))
+    assert os.path.exists(kept)
+    assert living.scheduler.alive()
