@@ -34,6 +34,25 @@ def test_restricted_to_a_host(client, addresses):
     assert client.submit(tasks.here, pure=False, workers="127.0.0.1").result() in addresses.values()
 
 
+def test_restricted_to_a_worker_by_host_name_and_port(client, addresses):
+    named = {name: address.replace("tcp://127.0.0.1", "localhost") for name, address in addresses.items()}
+    assert client.submit(tasks.here, pure=False, workers=[named["bob"]]).result() == addresses["bob"]
+    assert client.submit(tasks.here, pure=False, workers=f"tcp://{named['alice']}").result() == addresses["alice"]
+    with dask.annotate(workers=[named["alice"]]):
+        delayed = [dask.delayed(tasks.here, pure=False)() for _ in range(4)]
+    assert set(client.gather(client.compute(delayed, optimize_graph=False))) == {addresses["alice"]}
+    futures = client.map(lambda _: tasks.here(), range(4), workers=[named["alice"], addresses["bob"]], pure=False)
+    assert set(client.gather(futures)) <= set(addresses.values())
+
+
+@pytest.mark.limit(60)
+def test_restriction_to_a_host_that_cannot_be_found_is_an_error(client):
+    future = client.submit(tasks.increment, 1, workers=["no-such-host.invalid:1234"], pure=False)
+    with pytest.raises(OSError):
+        future.result(timeout=50)
+    assert client.submit(tasks.increment, 2, pure=False).result() == 3
+
+
 def test_restriction_to_nobody_waits(client):
     future = client.submit(tasks.increment, 1, workers=["tcp://127.0.0.1:1"], pure=False)
     with pytest.raises(TimeoutError):

@@ -14,6 +14,7 @@ mod functions;
 mod job;
 mod launch;
 mod link;
+pub mod places;
 mod pool;
 mod process;
 mod reply;

@@ -5,7 +5,7 @@ use super::{StreamEnd, run};
 use crate::config::units::parse_timedelta;
 use crate::context::Context;
 use crate::core_loop::{AddClient, GraphUnderWay, Input, Stopped};
-use crate::graph::GraphError;
+use crate::graph::{GraphError, places};
 use crate::mismatch;
 use contract::distributed;
 use protocol::messages::{FromClient, UpdateGraph, decode_client_batch};
@@ -166,6 +166,7 @@ async fn open(
     update: Box<UpdateGraph>,
 ) -> Result<Graph, GraphError> {
     let mut graph = ctx.graphs.materialize(&client, &update).await?;
+    places::resolve(&ctx, &mut graph).await?;
     graph.fifo_timeout_ns = match &update.fifo_timeout {
         Value::Str(text) => {
             let text = text.to_string_lossy();
