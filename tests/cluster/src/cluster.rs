@@ -1,9 +1,12 @@
 //! A test's view of the cluster.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::future::Future;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
+use std::process::{self, Command};
+use std::sync::OnceLock;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
@@ -62,7 +65,22 @@ where
     });
 }
 
+/// The network namespace this process came from: a way out of the cluster, for what needs the network.
+static OUTSIDE: OnceLock<File> = OnceLock::new();
+
+/// A program that runs where the machine's network is.
+pub(crate) fn outside(program: impl AsRef<OsStr>) -> Command {
+    let namespace = OUTSIDE.get().expect("a test has entered the cluster");
+    let path = format!("/proc/{}/fd/{}", process::id(), namespace.as_raw_fd());
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net={path}")).arg(program);
+    command
+}
+
 fn enter(namespace: &Path) {
+    OUTSIDE.get_or_init(|| {
+        File::open("/proc/thread-self/ns/net").expect("a thread has a network namespace")
+    });
     let file = File::open(namespace).expect("the cluster's network namespace can be opened");
     move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
         .expect("root may enter the cluster's network namespace");

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 use crate::Cluster;
+use crate::cluster::outside;
 
 /// Debian with Python: the argument `BASE` of every Dockerfile here, in place of a public image.
 pub const BASE_IMAGE: &str = "localhost/daskjob-test/base:bookworm";
@@ -74,7 +75,7 @@ impl Cluster {
     }
 
     fn buildah(&self) -> Command {
-        let mut buildah = Command::new("buildah");
+        let mut buildah = outside("buildah");
         buildah.arg("--root").arg(&self.description.image_storage);
         buildah
     }
@@ -93,7 +94,7 @@ impl Cluster {
 
 /// What `cargo xtask` says last.
 fn xtask(arguments: &[&str]) -> String {
-    let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let output = outside(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .arg("xtask")
         .args(arguments)
         .current_dir(crate::described::root())
