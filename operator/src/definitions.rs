@@ -4,9 +4,10 @@
 use crate::api::FIELD_MANAGER;
 use anyhow::{Context, Result};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Api, Client};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::Path;
 
 /// By server-side apply: labels and annotations of others stay, and so do all objects of the kind.
@@ -20,10 +21,25 @@ pub async fn apply(client: Client, file: &Path) -> Result<()> {
         let name = definition.pointer("/metadata/name").and_then(Value::as_str);
         let name = name.context("find the name of a definition")?;
         let how = PatchParams::apply(FIELD_MANAGER).force();
-        api.patch(name, &how, &Patch::Apply(&definition))
+        let applied = api
+            .patch(name, &how, &Patch::Apply(&definition))
             .await
             .with_context(|| format!("apply the definition {name}"))?;
+        let disowned = json!({"metadata": {"managedFields": owners_of_status(applied)}});
+        api.patch(name, &PatchParams::default(), &Patch::Merge(&disowned))
+            .await
+            .with_context(|| format!("leave the definition {name} to whoever upgrades it"))?;
         tracing::info!(object = name, "the definition is applied");
     }
     Ok(())
+}
+
+/// All that may own a field afterwards: who upgrades the definition next, by server-side apply as Helm 4 does, would meet
+/// a conflict with any other, us and `kubectl apply` included.
+fn owners_of_status(applied: DynamicObject) -> Vec<ManagedFieldsEntry> {
+    let owners = applied.metadata.managed_fields.unwrap_or_default();
+    owners
+        .into_iter()
+        .filter(|owner| owner.subresource.is_some())
+        .collect()
 }

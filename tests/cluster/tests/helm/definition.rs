@@ -132,6 +132,21 @@ fn a_definition_that_kubectl_applied_is_upgraded_and_taken_over() {
         let jobs = release.kubectl(&["get", "job,configmap,serviceaccount", "-o", "name"]);
         assert!(!jobs.contains("definition"), "{jobs}");
 
+        // Helm 4 applies on the server's side, and forces nothing.
+        let as_helm_4 = [
+            "apply",
+            "--server-side",
+            "--field-manager=helm-4",
+            "-f",
+            "-",
+        ];
+        let said = cluster.kubectl(
+            &as_helm_4,
+            &with_most_retries(&chart.definition_text(), "8.0"),
+        );
+        assert!(said.success, "{said:#?}");
+        assert_eq!(most_retries(&cluster, &chart).await, 8.0);
+
         // From now on it is Helm's like everything else.
         chart.change_definition(|definition| with_most_retries(definition, "9.0"));
         let said = release.upgrade(&chart, &values).expect_success();
