@@ -3,7 +3,8 @@
 use crate::run::RunArgs;
 use crate::supervise::SuperviseArgs;
 use crate::validate::ValidateArgs;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
@@ -20,7 +21,11 @@ and everything is gone afterwards.
 
 A first try, without Kubernetes:
 
-    daskjob run examples/quickstart.yaml";
+    daskjob run examples/quickstart.yaml
+
+The same on the cluster that kubectl would talk to, where daskjob's operator is installed:
+
+    daskjob submit examples/quickstart.yaml --wait";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -28,6 +33,8 @@ enum Command {
     Run(RunArgs),
     /// Check manifests without running them: what each job resolves to, or what is wrong and how to mend it
     Validate(ValidateArgs),
+    #[command(flatten)]
+    Remote(remote::Command),
     /// Run a Dask scheduler; it has the flags of `dask scheduler`
     Scheduler(Box<scheduler::SchedulerArgs>),
     /// Run a Dask worker: that of this Python's distributed; it has the flags of `dask worker`
@@ -44,15 +51,17 @@ enum Command {
     Dask(AnyArguments),
     /// Run the Kubernetes operator: gives each DaskJob its own cluster and takes it away again
     Operator(Box<operator::OperatorArgs>),
-    /// Submit a job to a cluster (not available in this version)
-    #[command(hide = true, disable_help_flag = true)]
-    Submit(AnyArguments),
+    /// Print what completes these commands in a shell: source <(daskjob completion bash)
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
     /// The process that holds all others of a local run; `run` starts it
     #[command(hide = true)]
     Supervise(Box<SuperviseArgs>),
 }
 
-/// Whatever stands there: for a program behind ours, or for none yet.
+/// Whatever stands there: for a program behind ours.
 #[derive(Debug, clap::Args)]
 struct AnyArguments {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
@@ -81,15 +90,18 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Launch(arguments) => launch::main(&arguments),
         Command::Install(arguments) => launch::install(&arguments),
         Command::Operator(arguments) => operator::main(&arguments),
-        Command::Submit(_) => {
-            not_available("submit", "`daskjob run` runs a manifest on one machine")
+        Command::Remote(command) => remote::main(command),
+        Command::Completion { shell } => {
+            terminal::print(&completion(shell));
+            ExitCode::SUCCESS
         }
     }
 }
 
-fn not_available(command: &str, instead: &str) -> ExitCode {
-    eprintln!("daskjob: the command {command} is not available in this version; {instead}");
-    ExitCode::from(contract::exit_code::REFUSED)
+fn completion(shell: Shell) -> String {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "daskjob", &mut text);
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// What `dask` is called for that ours stands in for.
@@ -119,7 +131,6 @@ fn by_name(mut arguments: Vec<OsString>) -> Vec<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     fn arguments(line: &str) -> Vec<OsString> {
         line.split(' ').map(OsString::from).collect()
@@ -185,12 +196,12 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_comes_later_takes_any_arguments() {
-        for line in [
-            "daskjob worker --nthreads 2 tcp://x:1",
-            "daskjob submit -f x",
-        ] {
-            Cli::try_parse_from(arguments(line)).unwrap();
+    fn shells_complete_what_people_type() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let text = completion(shell);
+            for word in ["submit", "with-files", "describe"] {
+                assert!(text.contains(word), "{shell}: {word}");
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! "Did you mean": which known word was probably meant by an unknown one.
 
 /// The known word nearest to `word`, if it is near enough to be a slip.
-pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = fold(word);
     let allowed = (folded.chars().count() / 3).max(1);
     known

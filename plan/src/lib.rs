@@ -21,6 +21,7 @@ mod roles;
 mod structure;
 mod workers;
 
+pub use distance::nearest;
 pub use environment::{EnvValue, ResolvedEnv, defaults, expand};
 pub use files::{Files, RelativePath, TOTAL_MAXIMUM_BYTES};
 pub use manifest::{Document, Outcome, read};

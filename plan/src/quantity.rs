@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// An amount that is not negative, in thousandths of its unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Amount {
     thousandths: u128,
 }
@@ -51,6 +51,32 @@ impl Amount {
 
     pub fn is_zero(self) -> bool {
         self.thousandths == 0
+    }
+
+    /// So many whole units.
+    pub fn from_whole(units: u64) -> Self {
+        Amount {
+            thousandths: u128::from(units) * 1000,
+        }
+    }
+
+    pub fn plus(self, other: Self) -> Self {
+        Amount {
+            thousandths: self.thousandths.saturating_add(other.thousandths),
+        }
+    }
+
+    /// What is left; nothing where the other is more.
+    pub fn minus(self, other: Self) -> Self {
+        Amount {
+            thousandths: self.thousandths.saturating_sub(other.thousandths),
+        }
+    }
+
+    pub fn times(self, count: u64) -> Self {
+        Amount {
+            thousandths: self.thousandths.saturating_mul(u128::from(count)),
+        }
     }
 }
 

@@ -71,7 +71,7 @@ const ENVIRONMENTS: &str = "python environments";
 
 const STATIC_PROGRAM: &str = "static program";
 
-const TESTS: [Step; 11] = [
+const TESTS: [Step; 12] = [
     step(BINARIES, |_| passed(build())),
     step(ENVIRONMENTS, |_| environments()),
     step(STATIC_PROGRAM, |_| static_program()),
@@ -84,6 +84,9 @@ const TESTS: [Step; 11] = [
     }),
     after(&[STATIC_PROGRAM], "helm", |extent| {
         with_images("helm", extent)
+    }),
+    after(&[STATIC_PROGRAM], "cluster cli", |extent| {
+        with_images("cli", extent)
     }),
     after(&[BINARIES, ENVIRONMENTS], "compatibility", compatibility),
     after(&[BINARIES, ENVIRONMENTS], "oldest release", oldest_release),

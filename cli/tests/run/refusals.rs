@@ -178,14 +178,85 @@ fn a_python_without_distributed_is_a_sentence() {
 }
 
 #[test]
-fn a_command_of_a_later_version_says_so() {
-    for command in ["submit"] {
-        let finished = Place::new().run(&[command, "--any", "flag"]);
-        assert_eq!(finished.code, 2);
-        assert!(
-            finished.stderr.contains("not available in this version"),
-            "{}",
-            finished.stderr
-        );
+fn a_command_for_a_cluster_says_how_to_name_one() {
+    let finished = Place::new().run(&["list", "--kubeconfig", "/does/not/exist"]);
+    assert_eq!(finished.code, 2);
+    for said in [
+        "the kubeconfig /does/not/exist cannot be used",
+        "remedy: give another with --kubeconfig",
+    ] {
+        assert!(finished.stderr.contains(said), "{}", finished.stderr);
     }
+}
+
+#[test]
+fn a_job_is_refused_before_any_cluster_is_asked() {
+    let place = Place::new();
+    let file = place.write("bad.yaml", "kind: DaskJob\n");
+    let finished = place.run(&[
+        "submit",
+        file.to_str().unwrap(),
+        "--kubeconfig",
+        "/does/not/exist",
+    ]);
+    assert_eq!(finished.code, 2);
+    assert!(
+        finished.stderr.contains("apiVersion: is missing"),
+        "{}",
+        finished.stderr
+    );
+}
+
+/// A kubeconfig for a server at this address.
+fn kubeconfig(place: &Place, address: &str) -> String {
+    let text = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{{name: c, cluster: {{server: 'http://{address}'}}}}]\n\
+         contexts: [{{name: c, context: {{cluster: c, user: u}}}}]\nusers: [{{name: u, user: {{}}}}]\n"
+    );
+    let path = place.write("kubeconfig", &text);
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_cluster_that_does_not_answer_is_told_with_what_to_look_at() {
+    let place = Place::new();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap().to_string();
+    drop(nobody);
+    let finished = place.run(&["list", "--kubeconfig", &kubeconfig(&place, &address)]);
+    assert_eq!(finished.code, 70, "{}", finished.stderr);
+    assert!(
+        finished.stderr.contains("the cluster cannot be reached")
+            && finished.stderr.contains("kubectl cluster-info"),
+        "{}",
+        finished.stderr
+    );
+}
+
+#[test]
+fn a_cluster_without_the_definition_is_told_with_how_to_install_it() {
+    use std::io::{Read, Write};
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in server.incoming() {
+            let mut stream = stream.unwrap();
+            let mut asked = [0; 4096];
+            let _ = stream.read(&mut asked);
+            let _ = stream.write_all(
+                b"HTTP/1.1 404 Not Found\r\nContent-Length: 19\r\nConnection: close\r\n\r\n404 page not found\n",
+            );
+        }
+    });
+    let place = Place::new();
+    let finished = place.run(&["list", "--kubeconfig", &kubeconfig(&place, &address)]);
+    assert_eq!(finished.code, 70, "{}", finished.stderr);
+    assert!(
+        finished
+            .stderr
+            .contains("this cluster does not know DaskJobs")
+            && finished.stderr.contains("helm install daskjob-operator"),
+        "{}",
+        finished.stderr
+    );
 }
