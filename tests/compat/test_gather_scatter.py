@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from distributed import Future
@@ -101,12 +103,18 @@ def test_scatter_broadcast_to_a_number_of_workers(client):
     assert client.gather([one, all_of_them]) == [1, 2]
 
 
-ROUNDS = 150
+ROUNDS = 60
+
+
+def keep_the_interpreter_busy(gate):
+    while not os.path.exists(gate):
+        sum(range(10_000))
 
 
 @differs("stock", why="a worker's late word that it dropped a value costs the next one of that name", runs=False)
-def test_scatter_of_what_was_just_let_go(client):
-    """The same keys again and again: nothing of it is lost, whichever overtakes which."""
+def test_scatter_of_what_was_just_let_go(client, gate):
+    """The same keys again and again, on workers that are slow to answer: nothing is lost, whichever overtakes which."""
+    busy = [client.submit(keep_the_interpreter_busy, gate, workers=[name], pure=False) for name in ["alice", "bob"]]
     for number in range(ROUNDS):
         futures = client.scatter({f"again-{at}": (number, at) for at in range(3)}, direct=False)
         assert client.gather(list(futures.values())) == [(number, at) for at in range(3)]
@@ -115,6 +123,7 @@ def test_scatter_of_what_was_just_let_go(client):
         # Until the scheduler has heard of it: what it knows then says nothing about the workers.
         keys = list(futures)
         eventually(lambda: not any(client.sync(client.scheduler.who_has, keys=keys).values()), pause_s=0)
+    assert [future.status for future in busy] == ["pending", "pending"]
 
 
 def test_scattered_data_feed_tasks(client):
