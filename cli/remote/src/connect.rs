@@ -4,6 +4,7 @@
 
 use crate::job::{self, Job};
 use crate::problem::{Call, JOBS, Kind, Problem, chain};
+use crate::proxy::{ProxyVariables, proxy_for};
 use clap::Args;
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -213,14 +214,46 @@ async fn of_kubeconfig(kubeconfig: Kubeconfig, context: Option<&str>) -> Result<
         context: context.map(str::to_owned),
         ..KubeConfigOptions::default()
     };
-    Config::from_custom_kubeconfig(kubeconfig, &options)
+    let own_proxy = proxy_of(&kubeconfig, context);
+    let unusable = |error| {
+        Problem::refused(
+            format!("the kubeconfig cannot be used: {}", chain(&error)),
+            "kubectl config view shows it; --context chooses another context",
+        )
+    };
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
         .await
-        .map_err(|error| {
-            Problem::refused(
-                format!("the kubeconfig cannot be used: {}", chain(&error)),
-                "kubectl config view shows it; --context chooses another context",
-            )
-        })
+        .map_err(unusable)?;
+    // The client itself asks the environment too, but holds $NO_PROXY against the proxy.
+    config.proxy_url = proxy_for(
+        &config.cluster_url,
+        own_proxy.as_deref(),
+        &proxy_variables(),
+    )?;
+    Ok(config)
+}
+
+/// The proxy that the kubeconfig names for the cluster of a context.
+fn proxy_of(kubeconfig: &Kubeconfig, context: Option<&str>) -> Option<String> {
+    let name = context.or(kubeconfig.current_context.as_deref())?;
+    let contexts = &kubeconfig.contexts;
+    let context = contexts.iter().find(|context| context.name == name)?;
+    let cluster = &context.context.as_ref()?.cluster;
+    let clusters = &kubeconfig.clusters;
+    let cluster = clusters.iter().find(|known| known.name == *cluster)?;
+    cluster.cluster.as_ref()?.proxy_url.clone()
+}
+
+fn proxy_variables() -> ProxyVariables {
+    let either = |upper: &str, lower: &str| {
+        let set = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+        set(upper).or_else(|| set(lower))
+    };
+    ProxyVariables {
+        https: either("HTTPS_PROXY", "https_proxy"),
+        http: either("HTTP_PROXY", "http_proxy"),
+        none: either("NO_PROXY", "no_proxy"),
+    }
 }
 
 fn check_context(kubeconfig: &Kubeconfig, asked: Option<&str>) -> Result<(), Problem> {

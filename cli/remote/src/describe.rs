@@ -43,9 +43,8 @@ pub async fn run(arguments: &DescribeArgs) -> Result<u8, Problem> {
     let connection = Connection::open(&arguments.connection).await?;
     let job = connection.job(&arguments.name).await?;
     let pods = list_pods(&connection, job.uid()).await;
-    let events = list_events(&connection, job.uid()).await;
-    // The job itself can be told without them.
-    let (pods, events) = (or_note(pods), or_note(events));
+    let pods = or_note(pods);
+    let events = or_note(list_events(&connection, job.uid(), &pods).await);
     match arguments.output {
         Output::Text => print(&text_of(&Subject {
             job: &job,
@@ -61,6 +60,7 @@ pub async fn run(arguments: &DescribeArgs) -> Result<u8, Problem> {
     Ok(0)
 }
 
+/// The job itself can be told without.
 fn or_note<T>(listed: Result<Vec<T>, Problem>) -> Vec<T> {
     listed.unwrap_or_else(|problem| {
         eprintln!("daskjob: note: {}", problem.text());
@@ -77,13 +77,23 @@ async fn list_pods(connection: &Connection, uid: &str) -> Result<Vec<Pod>, Probl
         .map_err(|error| call(connection, "pods").problem(error))
 }
 
-async fn list_events(connection: &Connection, uid: &str) -> Result<Vec<Event>, Problem> {
+/// Those of the job, and warnings about its pods.
+async fn list_events(
+    connection: &Connection,
+    uid: &str,
+    pods: &[Pod],
+) -> Result<Vec<Event>, Problem> {
     let events: Api<Event> = Api::namespaced(connection.client.clone(), &connection.namespace);
-    let parameters = ListParams::default().fields(&format!("involvedObject.uid={uid}"));
-    let listed = events.list(&parameters).await;
-    listed
-        .map(|list| list.items)
-        .map_err(|error| call(connection, "events").problem(error))
+    let of_job = ListParams::default().fields(&format!("involvedObject.uid={uid}"));
+    let of_pods = ListParams::default().fields("involvedObject.kind=Pod,type=Warning");
+    let listed = futures::future::try_join(events.list(&of_job), events.list(&of_pods)).await;
+    let (of_job, of_pods) = listed.map_err(|error| call(connection, "events").problem(error))?;
+    let is_ours = |event: &Event| {
+        let about = event.involved_object.uid.as_deref();
+        pods.iter().any(|pod| pod.metadata.uid.as_deref() == about)
+    };
+    let of_pods = of_pods.items.into_iter().filter(is_ours);
+    Ok(of_job.items.into_iter().chain(of_pods).collect())
 }
 
 fn call<'a>(connection: &'a Connection, resource: &'a str) -> Call<'a> {

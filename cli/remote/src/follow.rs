@@ -116,7 +116,11 @@ impl Wait<'_> {
                         }
                     }
                 },
-                Some(said) = warnings.next() => self.console.say(&said),
+                Some((reason, message)) = warnings.next() => {
+                    if let Some(said) = story.warning(&reason, &message) {
+                        self.console.say(&said);
+                    }
+                },
                 code = interrupts.next() => {
                     if let Some(code) = self.interrupted(code, &mut interrupts).await? {
                         break Waited::Left(code);
@@ -200,8 +204,8 @@ impl Wait<'_> {
         }
     }
 
-    /// Warnings about the job and its pods, as sentences. They explain; that they cannot be had is no reason to end.
-    fn warnings(&self) -> impl Stream<Item = String> + Send + use<> {
+    /// Warnings about the job: reason and message. They explain; that they cannot be had is no reason to end.
+    fn warnings(&self) -> impl Stream<Item = (String, String)> + Send + use<> {
         let events: Api<Event> =
             Api::namespaced(self.connection.client.clone(), &self.connection.namespace);
         let config = watcher::Config::default()
@@ -214,10 +218,9 @@ impl Wait<'_> {
                 else {
                     return None;
                 };
-                let reason = event.reason.unwrap_or_default();
-                Some(format!(
-                    "warning ({reason}): {}",
-                    event.message.unwrap_or_default()
+                Some((
+                    event.reason.unwrap_or_default(),
+                    event.message.unwrap_or_default(),
                 ))
             })
     }

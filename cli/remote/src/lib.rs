@@ -19,6 +19,7 @@ mod logs;
 mod outcome;
 mod preview;
 mod problem;
+mod proxy;
 mod remedy;
 mod scale;
 mod submit;

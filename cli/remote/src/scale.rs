@@ -62,7 +62,7 @@ pub async fn run(arguments: &ScaleArgs) -> Result<u8, Problem> {
                 .merge(name, &json!({"spec": {"workers": workers}}))
                 .await?;
         }
-        Write::Group(index) => scale_group(&connection, name, group, index, number).await?,
+        Write::Group(index) => scale_group(&connection, &found, index, number).await?,
         Write::Nothing => {
             eprintln!("daskjob: {name}: group {group} has {number} workers already");
             return Ok(0);
@@ -152,18 +152,20 @@ fn index_of(spec: &Value, group: &str) -> Result<usize, Problem> {
 /// Sets one field of one group, if the group is still at that place.
 async fn scale_group(
     connection: &Connection,
-    name: &str,
-    group: &str,
+    job: &Job,
     index: usize,
     number: u32,
 ) -> Result<(), Problem> {
     let place = format!("/spec/workerGroups/{index}");
-    let patch = json!([
-        {"op": "test", "path": format!("{place}/name"), "value": group},
-        {"op": "add", "path": format!("{place}/number_of_workers"), "value": null},
-        {"op": "remove", "path": format!("{place}/number_of_workers")},
-        {"op": "add", "path": format!("{place}/numberOfWorkers"), "value": number},
-    ]);
+    let group_now = &job.spec()["workerGroups"][index];
+    let mut patch = vec![
+        json!({"op": "test", "path": format!("{place}/name"), "value": group_now["name"]}),
+        json!({"op": "add", "path": format!("{place}/numberOfWorkers"), "value": number}),
+    ];
+    if !group_now["number_of_workers"].is_null() {
+        patch.push(json!({"op": "remove", "path": format!("{place}/number_of_workers")}));
+    }
+    let name = job.name();
     let path = format!(
         "/apis/{}/namespaces/{}/daskjobs/{name}?fieldManager={FIELD_MANAGER}",
         crd::api_version(),
@@ -173,7 +175,7 @@ async fn scale_group(
         .method(Method::PATCH)
         .uri(path)
         .header(header::CONTENT_TYPE, "application/json-patch+json")
-        .body(patch.to_string().into_bytes())
+        .body(Value::Array(patch).to_string().into_bytes())
         .expect("names of jobs and namespaces are parts of a path");
     let answer: Result<DynamicObject, kube::Error> = connection.client.request(request).await;
     answer

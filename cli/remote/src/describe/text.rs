@@ -271,6 +271,15 @@ fn time_of(event: &Event) -> Option<u64> {
     u64::try_from(time.as_second()).ok()
 }
 
+/// The pod that an event is about; nothing for one about the job.
+fn whose(event: &Event) -> String {
+    let about = &event.involved_object;
+    match (about.kind.as_deref(), &about.name) {
+        (Some("Pod"), Some(name)) => format!("{name}: "),
+        (_, _) => String::new(),
+    }
+}
+
 fn events(subject: &Subject<'_>) -> String {
     let mut events: Vec<&Event> = subject.events.iter().collect();
     events.sort_by_key(|event| time_of(event));
@@ -296,14 +305,12 @@ fn events(subject: &Subject<'_>) -> String {
                 || "-".to_owned(),
                 |at| times::duration(subject.now.saturating_sub(at)),
             );
+            let message = event.message.clone().unwrap_or_default();
             vec![
                 age,
                 event.type_.clone().unwrap_or_default(),
                 event.reason.clone().unwrap_or_default(),
-                format!(
-                    "{}{times_seen}",
-                    event.message.clone().unwrap_or_default().replace('\n', " ")
-                ),
+                format!("{}{}{times_seen}", whose(event), message.replace('\n', " ")),
             ]
         })
         .collect();
@@ -339,7 +346,7 @@ mod tests {
     fn a_failed_job_is_described_with_cause_remedy_log_pods_and_events() {
         let status = json!({"phase": "Pending", "containerStatuses": [container("worker", json!({"waiting": {"reason": "ErrImagePull", "message": "not found"}}))]});
         let event = json!({
-            "metadata": {}, "involvedObject": {}, "type": "Warning", "reason": "BackOff", "message": "again\nand again",
+            "metadata": {}, "involvedObject": {"kind": "Pod", "name": "etl-1-runner"}, "type": "Warning", "reason": "BackOff", "message": "again\nand again",
             "lastTimestamp": "2026-11-21T12:00:30Z", "count": 3,
         });
         let job = failed();
@@ -390,7 +397,7 @@ End of the log of etl-1-runner:
 
 Events:
   AGO   TYPE      REASON    MESSAGE
-  1m    Warning   BackOff   again and again (3 times)
+  1m    Warning   BackOff   etl-1-runner: again and again (3 times)
 ";
         assert_eq!(text, expected);
     }

@@ -3,6 +3,7 @@
 use crate::job::{Job, word_of};
 use crate::remedy;
 use contract::status::Phase;
+use std::collections::HashSet;
 
 /// What was told so far.
 #[derive(Debug, Default)]
@@ -13,6 +14,8 @@ pub struct Story {
     retry_told: u32,
     address: Option<String>,
     lost: u32,
+    /// Messages of the status that were told: events bring them once more.
+    messages: HashSet<String>,
 }
 
 impl Story {
@@ -31,6 +34,9 @@ impl Story {
         self.tell_waits(job, &mut said);
         if status.retry_at.is_some() && self.retry_told < status.attempt {
             self.retry_told = status.attempt;
+            if let Some(failure) = &status.failure {
+                self.messages.insert(failure.message.clone());
+            }
             let why = status
                 .failure
                 .as_ref()
@@ -49,6 +55,13 @@ impl Story {
         }
         self.lost = self.lost.max(lost);
         said
+    }
+
+    /// A warning that the status has not told already, as a sentence.
+    pub fn warning(&mut self, reason: &str, message: &str) -> Option<String> {
+        self.messages
+            .insert(message.to_owned())
+            .then(|| format!("warning ({reason}): {message}"))
     }
 
     fn tell_phase(&mut self, job: &Job, said: &mut Vec<String>) {
@@ -80,6 +93,7 @@ impl Story {
         if waits != self.waits
             && let Some((reason, message)) = &waits
         {
+            self.messages.insert(message.clone());
             said.push(format!("waiting ({reason}): {message}"));
             // The same wait may change its words often.
             let is_new = self
@@ -154,6 +168,15 @@ mod tests {
             1
         );
         assert!(story.tell(&waiting("Starting", "on its way")).is_empty());
+    }
+
+    #[test]
+    fn a_warning_is_told_unless_the_status_told_it() {
+        let mut story = Story::default();
+        story.tell(&waiting("Unschedulable", "no node takes a"));
+        assert_eq!(story.warning("Unschedulable", "no node takes a"), None);
+        assert!(story.warning("Other", "new").is_some());
+        assert_eq!(story.warning("Other", "new"), None);
     }
 
     #[test]

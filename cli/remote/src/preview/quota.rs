@@ -36,7 +36,10 @@ fn of_quota(quota: &ResourceQuota, planned: &[Planned]) -> Vec<Finding> {
 }
 
 fn short(quota: &str, resource: &str, needed: Amount, left: Amount, most: Amount) -> Finding {
-    let kind = resource.rsplit('.').next().unwrap_or(resource);
+    let kind = ["requests.", "limits.", "count/"]
+        .iter()
+        .find_map(|prefix| resource.strip_prefix(prefix))
+        .unwrap_or(resource);
     let about = format!("quota {quota}");
     let said = format!(
         "{resource}: the job needs {}, {} of {} are left",

@@ -57,3 +57,31 @@ fn a_namespace_that_is_not_there_is_told_from_a_job() {
         );
     });
 }
+
+#[test]
+fn each_group_is_scaled_by_the_field_that_its_manifest_has() {
+    without_operator("scale", async |scene| {
+        let text = "apiVersion: daskjob.dev/v1alpha1\nkind: DaskJob\nmetadata: {name: etl}\nspec:\n  job: {command: [x]}\n  workers: {number_of_workers: 2}\n  \
+                    workerGroups: [{name: gpu}, {name: other, number_of_workers: 3}, {name: wide, maximum: 4}]\n";
+        let manifest = scene.write("groups.yaml", text);
+        scene.does(&["submit", &manifest]);
+        scene.does(&["scale", "etl", "5"]);
+        scene.does(&["scale", "etl", "gpu", "6"]);
+        scene.does(&["scale", "etl", "other", "7"]);
+        assert_eq!(
+            scene.field("etl", ".spec.workers"),
+            "{\"numberOfWorkers\":5}"
+        );
+        let groups = scene.field("etl", ".spec.workerGroups[*].numberOfWorkers");
+        assert_eq!(groups, "6 7");
+        let (code, answer) = scene.daskjob(&["scale", "etl", "wide", "3"]);
+        assert_eq!(code, 2);
+        assert!(
+            answer.stderr.contains("group wide adapts to its load"),
+            "{answer:#?}"
+        );
+        // Now the field is the one of the scale subresource.
+        scene.does(&["scale", "etl", "8"]);
+        assert_eq!(scene.field("etl", ".spec.workers.numberOfWorkers"), "8");
+    });
+}
