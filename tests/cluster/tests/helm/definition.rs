@@ -153,8 +153,11 @@ fn a_definition_that_kubectl_applied_is_upgraded_and_taken_over() {
         assert!(!said.contains("belongs to"), "{said}");
         assert!(release.has_definition());
         assert_eq!(most_retries(&cluster, &chart).await, 9.0);
-        let said = release.uninstall().expect_success();
-        assert!(said.contains("kept due to the resource policy"), "{said}");
+
+        // And back: what the hook applied then, it applies again.
+        release.helm("rollback", &["1", "--wait"]).expect_success();
+        assert_eq!(most_retries(&cluster, &chart).await, 100.0);
+        release.uninstall().expect_success();
         let path = format!("{path}/retries-3");
         let kept = cluster.send("GET", &path, &json!({})).await;
         kept.expect("the object is there");
