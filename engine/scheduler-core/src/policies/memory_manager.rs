@@ -175,6 +175,9 @@ impl Scheduler {
             .map(|task| self.tasks[*task].key.clone())
             .collect();
         for task in tasks {
+            if self.tasks[*task].scattered {
+                self.note_freeing(self.tasks[*task].key.clone(), worker);
+            }
             self.remove_replica(*task, worker);
         }
         let stimulus_id = self.stimulus.clone();

@@ -64,14 +64,14 @@ impl Scheduler {
         self.scattered_freed > scattered_freed && workers.iter().any(dropped)
     }
 
-    /// A holder of a scattered value is being told to drop it.
-    pub(crate) fn note_freeing(&mut self, task: TaskId, holder: WorkerId) {
+    /// A holder of a value that is, or may be, scattered is being told to drop it.
+    pub(crate) fn note_freeing(&mut self, key: Key, holder: WorkerId) {
         if !self.workers.is_registered(holder) {
             return;
         }
         self.scattered_freed += 1;
         let (number, now) = (self.scattered_freed, self.now);
-        let (key, stimulus) = (self.tasks[task].key.clone(), self.stimulus.clone());
+        let stimulus = self.stimulus.clone();
         let own = self.workers.at_mut(holder);
         own.freeing.ordered(key, stimulus, number, now);
     }
@@ -114,6 +114,7 @@ impl Scheduler {
             type_pickle: None,
             workers: Some(Arc::clone(&workers)),
         });
+        self.release_fire_and_forget(task);
         if self.tasks[task].is_unneeded() {
             self.recommend(task, Phase::Released);
         }

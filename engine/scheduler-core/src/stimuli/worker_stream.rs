@@ -222,6 +222,9 @@ impl Scheduler {
                 _ => unwelcome.push(key.clone()),
             }
         }
+        for key in &unwelcome {
+            self.note_freeing(key.clone(), worker);
+        }
         if !unwelcome.is_empty() {
             let stimulus_id = self.stimulus.clone();
             fx.worker(

@@ -112,6 +112,21 @@ fn scattered_data_is_there_at_once_and_goes_with_the_last_wish() {
 }
 
 #[test]
+fn data_that_took_the_place_of_a_task_fired_and_forgotten_goes_with_the_last_wish() {
+    let mut scene = Scene::new();
+    let (worker, client) = (scene.worker(1), scene.client());
+    scene.submit(client, graph(&[("a", &[])]));
+    let fired = ClientKeys {
+        keys: keys(&["a"]),
+        client: Some(Text::from_static("fire-and-forget")),
+    };
+    scene.client_says(client, FromClient::ClientDesiresKeys(fired));
+    scene.scatters(client, worker, "a");
+    scene.releases(client, &["a"]);
+    assert_eq!(scene.core.task_count(), 0);
+}
+
+#[test]
 fn data_is_not_scattered_again_before_its_last_holder_has_dropped_it() {
     let mut scene = Scene::new();
     let (worker, other, client) = (scene.worker(1), scene.worker(1), scene.client());

@@ -52,7 +52,7 @@ impl Scheduler {
     }
 
     /// Whoever fired and forgot it needs it no longer.
-    pub(super) fn release_fire_and_forget(&mut self, task: TaskId) {
+    pub(crate) fn release_fire_and_forget(&mut self, task: TaskId) {
         if self.tasks[task].who_wants.contains(FIRE_AND_FORGET) {
             self.release_wish(FIRE_AND_FORGET, task);
         }

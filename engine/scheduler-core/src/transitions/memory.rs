@@ -89,7 +89,7 @@ impl Scheduler {
         for holder in holders {
             self.free_key(holder, &self.tasks[task].key, fx);
             if self.tasks[task].scattered {
-                self.note_freeing(task, holder);
+                self.note_freeing(self.tasks[task].key.clone(), holder);
             }
             self.remove_replica(task, holder);
         }

@@ -43,6 +43,10 @@ pub(super) struct Given {
     dropped_before: u64,
 }
 
+pub(super) fn is_scattered_again(key: &Key) -> bool {
+    key.as_str().is_some_and(|name| name.starts_with(PREFIX))
+}
+
 impl World {
     /// A client lets its value go and asks for it to be scattered again, in this order.
     pub(super) fn scatter_again(&mut self) {
@@ -154,7 +158,7 @@ impl World {
         }
         for client in &self.clients {
             for (key, future) in &client.futures {
-                let again = key.as_str().is_some_and(|name| name.starts_with(PREFIX));
+                let again = is_scattered_again(key);
                 if again && (*future != Future::Finished || !self.is_really_held(key)) {
                     return Err(Failure(format!(
                         "{key:?} was scattered again, but the client sees {future:?}\n{}",

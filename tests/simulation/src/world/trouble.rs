@@ -1,5 +1,6 @@
 //! What users do, and the faults in the middle of it.
 
+use super::scattering::is_scattered_again;
 use super::{Event, STREAM_FROM_CLIENT, World};
 use crate::client::Future;
 use crate::worker::SimWorker;
@@ -97,11 +98,14 @@ impl World {
 
     pub(super) fn lose_some_data(&mut self) {
         let slot = self.chance.below(self.slots.len());
-        let held = self.slots[slot]
+        let mut held = self.slots[slot]
             .worker
             .as_ref()
             .map(SimWorker::held)
             .unwrap_or_default();
+        // No order was given for it, so the scheduler cannot wait for the word of it before it scatters anew; nor does a
+        // real worker lose single values.
+        held.retain(|key| !is_scattered_again(key));
         let life = self.slots[slot].life;
         if let Some(key) = self.chance.pick(&held).cloned() {
             self.with_worker(slot, life, |worker| worker.lose(&key));
