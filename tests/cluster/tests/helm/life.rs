@@ -173,3 +173,50 @@ fn releases_of_one_name_run_jobs_side_by_side_each_its_own() {
         }
     });
 }
+
+/// Word for word, by a shell.
+#[test]
+fn the_commands_that_an_installation_prints_run_a_first_job() {
+    on_cluster(Tier::Node, async |cluster| {
+        cluster.install_definitions();
+        cluster.install_images();
+        let namespace = cluster.namespace("notes").await;
+        let chart = Chart::copied();
+        let release = Release::new(&cluster, "notes", &namespace);
+        let mut values = on_the_node(&[namespace.name()]);
+        values["crds"] = json!({"install": false});
+        let said = release.install(&chart, &values).expect_success();
+        let (_, commands) = said.split_once("Is it ready?").expect("the notes");
+        // What people read between the commands begins like a sentence.
+        let is_command =
+            |line: &&str| !(line.starts_with(char::is_uppercase) && line.contains(' '));
+        let script: String = commands
+            .lines()
+            .filter(is_command)
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let output = shell(&cluster, &script);
+        assert!(output.contains("328350\n"), "{script}{output}");
+        assert!(
+            output.contains("the job's program ended with code 0"),
+            "{output}"
+        );
+        release.kubectl(&["delete", "daskjob", "hello", "--wait"]);
+    });
+}
+
+/// What a script prints where `kubectl` is on PATH.
+fn shell(cluster: &Cluster, script: &str) -> String {
+    let kubectl = cluster.program("kubectl");
+    let directory = kubectl.parent().expect("it lies in a directory");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let output = std::process::Command::new("bash")
+        .args(["-e", "-c", script])
+        .env("PATH", format!("{}:{path}", directory.display()))
+        .env("KUBECONFIG", cluster.kubeconfig())
+        .output()
+        .expect("bash can be started");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{script}{said}{output:?}");
+    said
+}
