@@ -39,7 +39,9 @@ fn manifests(directory: &Path) -> Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "yaml")
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "yaml")
             && let Some(name) = path.file_name().and_then(|name| name.to_str())
         {
             found.insert(name.to_owned(), fs::read_to_string(&path)?);

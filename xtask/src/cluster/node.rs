@@ -136,6 +136,7 @@ localStorageCapacityIsolation: false
 clusterDNS: [{NODE_ADDRESS}]
 clusterDomain: cluster.local
 resolvConf: {resolv_conf}
+podLogsDir: {pod_logs}
 maxPods: 200
 evictionHard: {{memory.available: 100Mi, nodefs.available: 1%, imagefs.available: 1%, nodefs.inodesFree: 1%}}
 imageGCHighThresholdPercent: 100
@@ -147,6 +148,8 @@ imageGCLowThresholdPercent: 99
         socket = layout.containerd_socket().display(),
         group = layout.name,
         resolv_conf = layout.path("resolv.conf").display(),
+        // A kubelet removes logs of pods it does not know, and there may be two clusters.
+        pod_logs = layout.path("pod-logs").display(),
     )
 }
 
