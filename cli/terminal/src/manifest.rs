@@ -117,7 +117,11 @@ mod tests {
         for (text, said) in [
             ("apiVersion: v1\nkind: ConfigMap\n", "f holds no DaskJob"),
             (several.as_str(), "f holds 2 jobs (a, a)"),
-            ("kind: DaskJob\n", "f:1"),
+            ("kind: DaskJob\n", "f: apiVersion: is missing"),
+            (
+                "apiVersion: v1\nkind: Pod\n---\nkind: DaskJob\n",
+                "f (document 2): apiVersion",
+            ),
             ("a: [", "is not YAML"),
         ] {
             let problem = one_job("f", text).unwrap_err();
