@@ -91,7 +91,6 @@ def test_uploaded_files_go_with_the_scheduler(new_cluster, tmp_path, end):
     assert list(scratch.iterdir()) == []
 
 
-@differs("stock", why="it leaves the directory behind")
 def test_uploaded_files_of_a_killed_scheduler_go_with_the_next(new_cluster, tmp_path):
     scratch = tmp_path / "temporary"
     scratch.mkdir()
