@@ -184,11 +184,9 @@ impl<'a> Contender<'a> {
     /// Whether a job says that it has ended, and how.
     pub async fn outcome(&self, job: &str) -> Result<Option<String>> {
         let job = api::get(self.cluster, &self.job_path(job)).await?;
-        let said = match self.product {
-            Product::Daskjob => &job["status"]["jobStatus"],
-            Product::DaskKubernetes => &job["status"]["jobStatus"],
-        };
         let ended = ["Complete", "Failed", "Successful"];
+        // Both call it so.
+        let said = &job["status"]["jobStatus"];
         Ok(said
             .as_str()
             .filter(|said| ended.contains(said))
@@ -292,8 +290,9 @@ fn install_their_definitions(cluster: &Cluster, python: &Path) -> Result<()> {
     Ok(())
 }
 
-fn resources() -> Value {
-    json!({"requests": {"cpu": "20m", "memory": "64Mi"}})
+/// What every container asks for, whoever makes it.
+pub fn requests() -> Value {
+    json!({"cpu": "20m", "memory": "64Mi"})
 }
 
 fn our_job(job: Job<'_>) -> Value {
@@ -301,7 +300,7 @@ fn our_job(job: Job<'_>) -> Value {
         Place::RealNode => json!({}),
         Place::FakeNodes => on_fake_nodes(),
     };
-    let requests = json!({"cpu": "20m", "memory": "64Mi"});
+    let requests = requests();
     json!({
         "apiVersion": crd::api_version(),
         "kind": "DaskJob",
@@ -324,7 +323,7 @@ fn their_job(job: Job<'_>) -> Value {
         };
         spec["containers"] = json!([{
             "name": name, "image": WORKER_IMAGE, "imagePullPolicy": "Never",
-            "command": command, "ports": ports, "resources": resources(),
+            "command": command, "ports": ports, "resources": {"requests": requests()},
         }]);
         spec
     };

@@ -9,7 +9,7 @@ use futures::future::try_join_all;
 use serde_json::{Value, json};
 
 use super::api;
-use super::contender::{Contender, Job, Place, Product};
+use super::contender::{Contender, Job, Place, Product, requests};
 use super::idle::mebibytes;
 use super::report::{Report, Unit};
 use crate::args::OperatorArgs;
@@ -125,7 +125,7 @@ fn plain_pod(number: u32) -> Value {
     let mut spec = on_fake_nodes();
     spec["containers"] = json!([{
         "name": "main", "image": WORKER_IMAGE,
-        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}},
+        "resources": {"requests": requests()},
     }]);
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": format!("plain-{number}")}, "spec": spec})
 }
