@@ -96,7 +96,8 @@ pub fn linked_into(name: &str) -> BTreeSet<String> {
         .collect()
 }
 
-fn cargo(arguments: &[&str]) -> String {
+/// What cargo prints, at the root.
+pub fn cargo(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO"))
         .args(arguments)
         .current_dir(root())
