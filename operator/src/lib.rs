@@ -30,7 +30,7 @@ mod watch;
 
 pub use config::{Config, OperatorArgs};
 pub use operator::{Operator, Running};
-pub use program::main;
+pub use program::{main, serve};
 
 /// An error with all its causes, in one line.
 fn chain(error: &dyn std::error::Error) -> String {

@@ -9,7 +9,9 @@ use crate::operator::{Operator, Running};
 use crate::server;
 use anyhow::{Context, Result, bail};
 use kube::Client;
+use std::future::Future;
 use std::path::Path;
+use std::pin::{Pin, pin};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,9 +87,7 @@ async fn operate(args: &OperatorArgs) -> Result<()> {
         listen = %config.listen,
         "the operator starts"
     );
-    let lease = config.lease.clone();
-    let identity = config.identity.clone();
-    let mut running = Operator::start(
+    let running = Operator::start(
         client.clone(),
         config,
         Arc::new(Http::default()),
@@ -95,29 +95,43 @@ async fn operate(args: &OperatorArgs) -> Result<()> {
     );
     let shown = server::serve(listener, running.operator.clone(), running.synced.clone());
     let server = tokio::spawn(shown);
-    let outcome = match lease {
-        None => act(&mut running, &mut stop).await,
-        Some(lease) => {
-            let mut leadership = Leadership::stand(client, &lease, &identity)
-                .await
-                .context("stand for leader")?;
-            let outcome = lead(&mut running, &mut leadership, &mut stop).await;
-            running.stop().await;
-            leadership.release().await;
-            server.abort();
-            return outcome;
-        }
-    };
-    running.stop().await;
+    let outcome = serve(client, running, stop.asked()).await;
     server.abort();
     outcome
 }
 
+/// Acts until it is told to stop, and in order; where there is a Lease, while it holds it. Who has lost it ends: the
+/// kubelet starts the next life, which knows nothing from before.
+pub async fn serve(
+    client: Client,
+    mut running: Running,
+    stop: impl Future<Output = ()>,
+) -> Result<()> {
+    let mut stop = pin!(stop);
+    let config = running.operator.config.clone();
+    let Some(lease) = &config.lease else {
+        let outcome = act(&mut running, stop).await;
+        running.stop().await;
+        return outcome;
+    };
+    let mut leadership = Leadership::stand(client, lease, &config.identity)
+        .await
+        .context("stand for leader")?;
+    let outcome = lead(&mut running, &mut leadership, stop.as_mut()).await;
+    running.stop().await;
+    leadership.release().await;
+    outcome
+}
+
 /// Acts once this replica leads, for as long as it does.
-async fn lead(running: &mut Running, leadership: &mut Leadership, stop: &mut Stop) -> Result<()> {
+async fn lead(
+    running: &mut Running,
+    leadership: &mut Leadership,
+    mut stop: Pin<&mut impl Future<Output = ()>>,
+) -> Result<()> {
     let leads = tokio::select! {
         leads = leadership.becomes(true) => leads,
-        () = stop.asked() => return Ok(()),
+        () = stop.as_mut() => return Ok(()),
         () = running.broken() => bail!("a watch ended"),
     };
     if !leads {
@@ -129,15 +143,15 @@ async fn lead(running: &mut Running, leadership: &mut Leadership, stop: &mut Sto
     }
 }
 
-async fn act(running: &mut Running, stop: &mut Stop) -> Result<()> {
+async fn act(running: &mut Running, mut stop: Pin<&mut impl Future<Output = ()>>) -> Result<()> {
     tokio::select! {
         () = running.act() => {}
-        () = stop.asked() => return Ok(()),
+        () = stop.as_mut() => return Ok(()),
     }
     running.operator.metrics.leads(true);
     info!("everything is listed; jobs are looked at");
     tokio::select! {
-        () = stop.asked() => info!("told to stop"),
+        () = stop => info!("told to stop"),
         () = running.broken() => bail!("a task of the operator ended"),
     }
     Ok(())

@@ -2,10 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics fails")]
 
+mod interruptions;
 mod kubelet;
+mod leaders;
 mod lives;
 mod server;
 mod stops;
 mod storage;
 mod trouble;
+mod watches;
 mod world;

@@ -1,8 +1,9 @@
 //! HTTP in front of the storage, as `kube::Client` speaks it, and faults at chosen calls.
 
 use crate::storage::{Answer, NAMESPACE, Storage, refusal};
+use crate::watches::{Cut, Follower};
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::stream::BoxStream;
 use http::{Method, Request, Response};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -12,6 +13,7 @@ use kube::client::Body;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -19,7 +21,10 @@ use tokio::sync::watch;
 /// Longer than the operator waits for any call of its own.
 const CONNECTION_BREAKS_AFTER: Duration = Duration::from_secs(60);
 
-type Answered = Response<UnsyncBoxBody<Bytes, Infallible>>;
+type Answered = Response<UnsyncBoxBody<Bytes, io::Error>>;
+
+/// What a watch sends.
+pub type Frames = BoxStream<'static, io::Result<Frame<Bytes>>>;
 
 /// What happens to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +37,8 @@ pub enum Fault {
     FailsAfterwards,
     /// It happened, but no answer comes before the connection breaks.
     NeverAnswers,
+    /// It happened, and at that moment the Lease has run out.
+    LeaseRunsOut,
 }
 
 /// The server; clones are the same one.
@@ -46,6 +53,8 @@ struct Shared {
     version: watch::Sender<u64>,
     faults: Mutex<Faults>,
     stopped: watch::Sender<u32>,
+    /// How often the connection that all watches share broke.
+    resets: watch::Sender<u32>,
 }
 
 #[derive(Default)]
@@ -53,6 +62,13 @@ struct Faults {
     /// Calls so far, watches and events apart.
     calls: u32,
     at: Vec<(u32, Fault)>,
+    /// Messages of watches so far, and instead of which of them something else comes.
+    messages: u32,
+    cut: Option<(u32, Cut)>,
+    /// Watches that are open now.
+    watches: u32,
+    /// The Lease ran out.
+    lease_ran_out: bool,
     /// Watches show everything so much later.
     lag: Duration,
     /// Every call takes so long.
@@ -70,6 +86,7 @@ impl Server {
                 version: watch::Sender::new(0),
                 faults: Mutex::default(),
                 stopped: watch::Sender::new(0),
+                resets: watch::Sender::new(0),
             }),
         }
     }
@@ -131,13 +148,15 @@ impl Server {
             return std::future::pending().await;
         }
         if asked.watch {
-            return self.watch(asked);
+            let frames = Follower::new(self, asked).frames();
+            return Response::new(StreamBody::new(frames).boxed_unsync());
         }
         let latency = self.shared.faults.lock().unwrap().latency;
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }
-        let fault = (asked.plural != "events").then(|| self.fault()).flatten();
+        let counts = !["events", "leases"].contains(&asked.plural.as_str());
+        let fault = counts.then(|| self.fault()).flatten();
         match fault {
             Some(Fault::Code(429)) => {
                 let mut answered = respond(refusal(429, "TooManyRequests", "slow down"));
@@ -153,6 +172,10 @@ impl Server {
             Some(Fault::Stop {
                 takes_effect: false,
             }) => return self.stop(life).await,
+            Some(Fault::LeaseRunsOut) => {
+                self.storage().run_out_lease();
+                self.shared.faults.lock().unwrap().lease_ran_out = true;
+            }
             Some(_) | None => {}
         }
         let answer = self.carry_out(&head.method, &asked, body);
@@ -205,75 +228,76 @@ impl Server {
             ("PUT", Some(name), true) => storage.put_status(name, &body),
             ("DELETE", Some(name), _) => storage.delete(plural, name, &body),
             ("PATCH", Some(_), _) if plural == "events" => (200, body),
+            ("PATCH", Some(name), _) if plural == "leases" => storage.patch_lease(name, &body),
             (method, name, _) => panic!("{method} {plural} {name:?} is nothing an operator does"),
         }
     }
-
-    fn watch(&self, asked: Asked) -> Answered {
-        let follower = Follower {
-            versions: self.shared.version.subscribe(),
-            server: self.clone(),
-            seen: asked.version,
-            asked,
-        };
-        let lines = futures::stream::unfold(follower, Follower::next)
-            .map(|line| Ok::<_, Infallible>(Frame::data(Bytes::from(line))));
-        Response::new(StreamBody::new(lines).boxed_unsync())
-    }
 }
 
-/// One watch.
-struct Follower {
-    server: Server,
-    versions: watch::Receiver<u64>,
-    asked: Asked,
-    seen: u64,
-}
-
-impl Follower {
-    async fn next(mut self) -> Option<(String, Self)> {
-        loop {
-            if let Some(line) = self.line() {
-                let lag = self.server.shared.faults.lock().unwrap().lag;
-                tokio::time::sleep(lag).await;
-                return Some((line, self));
-            }
-            self.versions.changed().await.ok()?;
-        }
+// What watches and tests of them need.
+impl Server {
+    /// Instead of this message of a watch, counted from 0, something else comes.
+    pub fn set_cut(&self, at: u32, cut: Cut) {
+        self.shared.faults.lock().unwrap().cut = Some((at, cut));
     }
 
-    fn line(&mut self) -> Option<String> {
-        let storage = self.server.storage();
-        if self.seen < storage.oldest {
-            self.seen = u64::MAX;
-            let (_, status) = refusal(410, "Expired", "too old resource version");
-            return Some(json!({"type": "ERROR", "object": status}).to_string() + "\n");
-        }
-        let from = storage
-            .history
-            .partition_point(|(version, ..)| *version <= self.seen);
-        for (version, plural, event, object) in &storage.history[from..] {
-            self.seen = *version;
-            if *plural == self.asked.plural && self.asked.selects(object) {
-                return Some(json!({"type": event, "object": object}).to_string() + "\n");
-            }
-        }
-        None
+    /// Messages of watches so far.
+    pub fn messages(&self) -> u32 {
+        self.shared.faults.lock().unwrap().messages
+    }
+
+    /// What comes instead of the message that is due now.
+    pub fn cut(&self) -> Option<Cut> {
+        let mut faults = self.shared.faults.lock().unwrap();
+        let now = faults.messages;
+        faults.messages += 1;
+        faults.cut.filter(|(at, _)| *at == now).map(|(_, cut)| cut)
+    }
+
+    pub fn watches(&self) -> u32 {
+        self.shared.faults.lock().unwrap().watches
+    }
+
+    pub fn watches_open(&self, change: impl FnOnce(&mut u32)) {
+        change(&mut self.shared.faults.lock().unwrap().watches);
+    }
+
+    pub fn lag(&self) -> Duration {
+        self.shared.faults.lock().unwrap().lag
+    }
+
+    pub fn versions(&self) -> watch::Receiver<u64> {
+        self.shared.version.subscribe()
+    }
+
+    pub fn resets(&self) -> watch::Receiver<u32> {
+        self.shared.resets.subscribe()
+    }
+
+    /// The connection breaks.
+    pub fn reset(&self) {
+        self.shared.resets.send_modify(|resets| *resets += 1);
+    }
+
+    /// Whether the Lease has run out since this was asked.
+    pub fn take_lease_ran_out(&self) -> bool {
+        std::mem::take(&mut self.shared.faults.lock().unwrap().lease_ran_out)
     }
 }
 
 fn respond((code, body): Answer) -> Answered {
-    let body = Full::new(Bytes::from(body.to_string())).boxed_unsync();
+    let body = Full::new(Bytes::from(body.to_string()));
+    let body = body.map_err(|never| match never {}).boxed_unsync();
     Response::builder().status(code).body(body).unwrap()
 }
 
 /// A request's path and query.
-struct Asked {
-    plural: String,
+pub struct Asked {
+    pub plural: String,
     name: Option<String>,
     status: bool,
     watch: bool,
-    version: u64,
+    pub version: u64,
     label: Option<(String, String)>,
 }
 
@@ -316,7 +340,7 @@ impl Asked {
         asked
     }
 
-    fn selects(&self, object: &Value) -> bool {
+    pub fn selects(&self, object: &Value) -> bool {
         self.label
             .as_ref()
             .is_none_or(|(label, wanted)| object["metadata"]["labels"][label] == wanted.as_str())

@@ -102,7 +102,7 @@ impl Storage {
                 self.now - at
             );
         }
-        if plural != "daskjobs" {
+        if !["daskjobs", "leases"].contains(&plural) {
             self.writes.creates += 1;
         }
         let metadata = &mut object["metadata"];
@@ -155,6 +155,49 @@ impl Storage {
         self.writes.status += 1;
         self.change("daskjobs", name, |job| job["status"] = status);
         (200, self.get("daskjobs", name).unwrap().clone())
+    }
+
+    /// A merge; only whoever holds the Lease, or finds that nobody does, may change who does.
+    pub fn patch_lease(&mut self, name: &str, patch: &Value) -> Answer {
+        let Some(stored) = self.get("leases", name) else {
+            return refusal(404, "NotFound", "no such lease");
+        };
+        let (holder, wanted) = (
+            &stored["spec"]["holderIdentity"],
+            &patch["spec"]["holderIdentity"],
+        );
+        if holder.is_string() && wanted.is_string() && holder != wanted {
+            return refusal(409, "Conflict", "somebody else has set the field");
+        }
+        let changes = patch["spec"].as_object().unwrap();
+        self.change("leases", name, |lease| {
+            for (field, value) in changes {
+                lease["spec"][field] = value.clone();
+            }
+        });
+        (200, self.get("leases", name).unwrap().clone())
+    }
+
+    /// As if its holder had said nothing for long.
+    pub fn run_out_lease(&mut self) {
+        let leases: Vec<Value> = self.of("leases").cloned().collect();
+        for lease in leases {
+            let name = lease["metadata"]["name"].as_str().unwrap();
+            self.change("leases", name, |lease| {
+                lease["spec"]["renewTime"] = "2020-01-01T00:00:00.000000Z".into();
+            });
+        }
+    }
+
+    /// Who holds the Lease, and how often it changed hands.
+    pub fn lease(&self) -> (Option<String>, u64) {
+        let lease = self.of("leases").next();
+        let spec = lease.map(|lease| lease["spec"].clone()).unwrap_or_default();
+        let holder = spec["holderIdentity"].as_str().map(str::to_owned);
+        (
+            holder,
+            spec["leaseTransitions"].as_u64().unwrap_or_default(),
+        )
     }
 
     pub fn delete(&mut self, plural: &str, name: &str, options: &Value) -> Answer {

@@ -2,7 +2,7 @@
 
 use crate::kubelet::{self, Cluster, FakeSchedulers, name_of};
 use crate::server::{Fault, Server};
-use crate::storage::is_over;
+use crate::storage::{NAMESPACE, is_over};
 use clap::Parser;
 use contract::status::{JobStatus, Phase, condition};
 use contract::timestamp::Timestamp;
@@ -12,7 +12,7 @@ use plan::life::Time;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 const START: Time = Time(1_800_000_000);
@@ -26,6 +26,19 @@ pub struct World {
     /// Dropped, an operator is gone at once.
     operators: JoinSet<()>,
     pub restarts: u32,
+    pub replicas: Replicas,
+}
+
+/// Operators that stand for leader: `first`, and `second` from when the Lease has run out until it has led for its time.
+#[derive(Default)]
+pub struct Replicas {
+    processes: JoinSet<&'static str>,
+    pub reign_seconds: u32,
+    /// Seconds until the second is told to stop, by dropping this.
+    reign: Option<(u32, oneshot::Sender<()>)>,
+    /// It is to be started again as soon as the Lease is free.
+    first_is_down: bool,
+    first: Option<oneshot::Sender<()>>,
 }
 
 #[derive(Parser)]
@@ -47,6 +60,7 @@ impl World {
             stops,
             operators: JoinSet::new(),
             restarts: 0,
+            replicas: Replicas::default(),
         };
         world.add_job("etl", spec);
         world
@@ -77,6 +91,54 @@ impl World {
         });
     }
 
+    /// An operator that acts while it holds the Lease.
+    pub fn start_first_replica(&mut self) {
+        self.replicas.first = Some(self.start_replica("first"));
+    }
+
+    /// It stops in order when the sender is dropped.
+    fn start_replica(&mut self, identity: &'static str) -> oneshot::Sender<()> {
+        let flags = ["operator", "--leader-election", "--identity", identity];
+        let config = Config::new(&Flags::parse_from(flags).args, NAMESPACE, false);
+        let schedulers = Arc::new(FakeSchedulers {
+            server: self.server.clone(),
+            cluster: self.cluster.clone(),
+        });
+        let (client, clock) = (self.server.client(), self.clock);
+        let (sender, told) = oneshot::channel();
+        self.replicas.processes.spawn(async move {
+            let running = Operator::start(client.clone(), config, schedulers, clock);
+            // It ends with an error where it has lost the Lease.
+            let _ = operator::serve(client, running, async {
+                let _ = told.await;
+            })
+            .await;
+            identity
+        });
+        sender
+    }
+
+    /// What becomes of the replicas in a second. The first is down until the second is, as if its node was: then the
+    /// Lease comes back to it.
+    fn attend_replicas(&mut self) {
+        if self.server.take_lease_ran_out() {
+            let word = self.start_replica("second");
+            self.replicas.reign = Some((self.replicas.reign_seconds, word));
+        }
+        while let Some(ended) = self.replicas.processes.try_join_next() {
+            self.replicas.first_is_down |= ended.unwrap() == "first";
+        }
+        match self.replicas.reign.take() {
+            Some((0, word)) => drop(word),
+            Some((left, word)) => self.replicas.reign = Some((left - 1, word)),
+            None => {}
+        }
+        let is_free = self.replicas.processes.is_empty();
+        if is_free && std::mem::take(&mut self.replicas.first_is_down) {
+            self.start_first_replica();
+        }
+    }
+
     pub fn kill_operators(&mut self) {
         self.operators.abort_all();
         self.operators = JoinSet::new();
@@ -95,6 +157,7 @@ impl World {
             self.kill_operators();
             self.start_operator();
         }
+        self.attend_replicas();
         {
             let mut storage = self.server.storage();
             storage.now = self.clock.now().since(START);
