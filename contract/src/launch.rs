@@ -24,6 +24,10 @@ pub const SCHEDULER: &str = "--scheduler";
 /// started again once it has; later failures count.
 pub const START_BESIDE: &str = "--start-beside";
 
+/// With [`SCHEDULER`]: a command that was told to end by a signal is killed as soon as that scheduler takes no connection.
+/// For workers: what they hold is of no use to anybody then, and Python takes seconds to end in good order.
+pub const END_WITH_SCHEDULER: &str = "--end-with-scheduler";
+
 /// With [`SCHEDULER`]: seconds after which a scheduler that never answered is given up: the command is ended, the exit code
 /// is [`crate::exit_code::INFRASTRUCTURE`] and the message has class SchedulerLost. Default: never.
 pub const SCHEDULER_TIMEOUT: &str = "--scheduler-timeout";

@@ -13,6 +13,9 @@ pub struct LaunchArgs {
     /// Start the command at once, and again if it fails before the scheduler has answered
     #[arg(long, requires = "scheduler")]
     pub start_beside: bool,
+    /// Kill a command that was told to end as soon as the scheduler takes no connection
+    #[arg(long, requires = "scheduler")]
+    pub end_with_scheduler: bool,
     /// Give up on a scheduler that has not answered for this long
     #[arg(long, requires = "scheduler", value_name = "SECONDS")]
     pub scheduler_timeout: Option<u64>,

@@ -7,10 +7,14 @@ use crate::{clock, say};
 use protocol::Address;
 use std::net::IpAddr;
 use std::time::Duration;
+use tokio::net::TcpStream;
 use transport::{Connector, resolve, with_sources};
 
 /// From the end of a try to the next.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Tries in a row that fail before a scheduler counts as gone.
+const MISSES: u32 = 2;
 
 /// How long a try may take: little, because a packet lost on the way to nobody is sent again only after a second; then
 /// more, because a busy scheduler may be slow; then little again.
@@ -81,6 +85,29 @@ async fn ask(address: &Address, last: &mut String) {
     if next_line != FIRST_LINE {
         say("the scheduler answers");
     }
+}
+
+/// Returns once nothing takes connections there, seen twice: one packet may be lost.
+pub async fn gone(address: &Address) {
+    let mut missed = 0;
+    while missed < MISSES {
+        let taken = tokio::time::timeout(FIRST_PATIENCE, takes_connections(address)).await;
+        missed = if taken == Ok(true) { 0 } else { missed + 1 };
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// A system takes connections for a program that is busy; it refuses them, or is not there, when the program is gone.
+async fn takes_connections(address: &Address) -> bool {
+    let Ok(ips) = resolve(&address.host).await else {
+        return false;
+    };
+    for ip in ips {
+        if TcpStream::connect((ip, address.port)).await.is_ok() {
+            return true;
+        }
+    }
+    false
 }
 
 enum Failure {

@@ -1,8 +1,8 @@
 //! The loop: one command, what is waited for, and what comes from outside.
 //!
 //! Invariant: without a command the launcher ends only for a signal, a start that fails or a scheduler that is given up;
-//! with one only after it. It kills its command only where nobody else would: the kubelet has its own patience with those
-//! it stops.
+//! with one only after it. It kills its command only where nobody else would, or where waiting is in vain: the kubelet has
+//! its own patience with those it stops.
 
 use crate::args::LaunchArgs;
 use crate::child::{Child, Exit, reap_orphans};
@@ -13,6 +13,7 @@ use crate::memory::{Memory, Shortage};
 use crate::scheduler::{self, NoScheduler};
 use crate::signals::{self, Event, Signals};
 use crate::{files, say};
+use protocol::Address;
 use rustix::process::Signal;
 use std::future::{Future, pending};
 use std::pin::Pin;
@@ -49,8 +50,10 @@ struct Session {
     ending: bool,
     /// Why the launcher ends the command, where that is what is to be told in the end.
     given_up: Option<NoScheduler>,
-    /// When the command is killed, once it is told to end by the launcher.
+    /// When the command is killed, once it is told to end.
     last_resort: Waiting<()>,
+    /// The scheduler without which a command that was told to end has nothing left to do.
+    ends_with: Option<Address>,
     lifeline: Option<Held>,
 }
 
@@ -97,6 +100,7 @@ async fn prepare(args: &LaunchArgs) -> Result<(Session, Option<Taker>), StartErr
         ending: false,
         given_up: None,
         last_resort: Box::pin(pending()),
+        ends_with: args.scheduler.clone().filter(|_| args.end_with_scheduler),
         lifeline: None,
     };
     Ok((session, taker))
@@ -153,9 +157,12 @@ impl Session {
                 None
             }
             (Event::ToCommand(signal), Some(child)) => {
-                self.told |= signals::ends(signal);
                 if !self.signals.came_to_all(signal) {
                     child.signal(signal);
+                }
+                if signals::ends(signal) {
+                    self.told = true;
+                    self.watch_for_the_schedulers_end();
                 }
                 None
             }
@@ -218,6 +225,13 @@ impl Session {
             child.signal(Signal::TERM);
         }
         self.last_resort = Box::pin(tokio::time::sleep(GRACE));
+    }
+
+    fn watch_for_the_schedulers_end(&mut self) {
+        // Once: a second signal must not begin the watch anew.
+        if let Some(address) = self.ends_with.take() {
+            self.last_resort = Box::pin(async move { scheduler::gone(&address).await });
+        }
     }
 
     fn kill(&mut self) -> Option<Ending> {

@@ -223,3 +223,43 @@ fn a_command_beside_is_ended_with_the_scheduler_that_never_came() {
     );
     assert_eq!(ended.code, 70);
 }
+
+/// Does not care for TERM, but tells of it.
+const STUBBORN: &str = "trap 'echo told' TERM; : > ready; while :; do sleep 0.02; done";
+
+#[test]
+fn a_worker_told_to_end_is_killed_once_its_scheduler_takes_no_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = tcp(listener.local_addr().unwrap());
+    let place = Place::new();
+    let flags = [
+        "--scheduler",
+        &address,
+        "--start-beside",
+        "--end-with-scheduler",
+    ];
+    let mut running = place.start(place.launcher(&flags, &["sh", "-c", STUBBORN]));
+    place.wait_for("ready");
+    running.signal(Signal::TERM);
+    until("the signal was passed on", || running.stdout() == "told\n");
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(running.runs(), "its scheduler is still there");
+    drop(listener);
+    let ended = running.end();
+    assert_eq!((ended.code, ended.left.as_str()), (137, ""));
+}
+
+#[test]
+fn a_worker_that_is_not_told_to_end_outlives_its_scheduler() {
+    let place = Place::new();
+    let flags = [
+        "--scheduler",
+        &address(free_port()),
+        "--start-beside",
+        "--end-with-scheduler",
+    ];
+    let mut running = place.start(place.launcher(&flags, &["sh", "-c", STUBBORN]));
+    place.wait_for("ready");
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(running.runs());
+}

@@ -118,6 +118,7 @@ fn launcher_flags(attempt: Attempt<'_>, part: Part<'_>) -> Vec<String> {
         (Part::Worker { .. }, engine) => {
             // Importing takes a worker longer than a scheduler takes to answer: both at once.
             flags.push(launch::START_BESIDE.to_owned());
+            flags.push(launch::END_WITH_SCHEDULER.to_owned());
             flags.push(launch::END_WHEN_OUT_OF_MEMORY.to_owned());
             if engine == Engine::Dask {
                 flags.push(launch::PYTHON_COMMAND.to_owned());

@@ -117,6 +117,10 @@ fn a_worker_is_called_as_its_pod_and_gets_threads_memory_and_resources() {
         launcher.contains(&"--start-beside"),
         "imports go on while the scheduler starts"
     );
+    assert!(
+        launcher.contains(&"--end-with-scheduler"),
+        "nothing waits for a worker whose cluster is taken down"
+    );
     assert_eq!(after(&launcher, "--scheduler"), Some(ADDRESS));
     let main = main_container(&pod);
     assert_eq!(
