@@ -4,7 +4,7 @@
 //! here panics on it, and memory grows with what arrived, never with a declared length.
 //!
 //! ```text
-//! bytes ─ frames::FrameDecoder ─► Frames ─┬─ messages::decode_{worker,client}_batch ─► typed messages (hot path)
+//! bytes ─ frames::FrameDecoder ─► Frames ─┬─ messages::decode_{worker,client,scheduler}_batch ─► typed messages (hot path)
 //!                                         └─ decode_message ─► Value (everything else)
 //! bytes ◄──── frames::encode ──── Frames ◄── MessageWriter ◄── values, keys, payloads
 //! ```
@@ -23,6 +23,7 @@ pub mod messages;
 mod payload;
 pub mod pickle;
 mod text;
+mod time;
 mod value;
 mod writer;
 
@@ -35,5 +36,6 @@ pub use key::{Key, KeyBuildHasher, KeyHasher};
 pub use key_text::{float_repr, write_str_repr};
 pub use payload::{Payload, SubHeader};
 pub use text::Text;
+pub use time::Time;
 pub use value::{EnumMember, Value};
 pub use writer::{MessageWriter, encode_value};

@@ -6,7 +6,10 @@ mod client;
 mod fields;
 mod handshake;
 mod rpc;
+mod scheduler;
+mod status;
 mod worker;
+mod worker_encode;
 
 pub use client::{
     Actors, CancelKeys, ClientKeys, FromClient, ReportKey, Topic, UpdateData, UpdateGraph,
@@ -14,7 +17,13 @@ pub use client::{
 };
 pub use handshake::{Handshake, HandshakeError};
 pub use rpc::{Request, RequestError, error_reply, pickled_error_reply};
+pub use scheduler::{
+    ComputeTask, FromScheduler, KeyOrder, KeysOrder, Priority, Replica, Replicas, StatusOrder,
+    WorkerGone, decode_scheduler_batch,
+};
+pub use status::WorkerStatus;
 pub use worker::{
     Action, AddKeys, FromWorker, KeyEvent, LogEvent, LongRunning, StartStop, StealResponse,
     TaskErred, TaskFinished, WorkerStatusChange, decode_worker_batch,
 };
+pub use worker_encode::encode_worker_batch;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::fields::{Fields, decode_batch};
+use super::scheduler::read_map_or_nil;
 use crate::decode::Decoder;
 use crate::error::DecodeError;
 use crate::frames::Frames;
@@ -200,7 +201,7 @@ fn task_finished(fields: &mut Fields<'_, '_>) -> Result<TaskFinished, DecodeErro
         value_type: fields.optional("type", |decoder| decoder.reader.read_bytes())?,
         typename: fields.text("typename")?,
         metadata: fields
-            .optional("metadata", read_metadata)?
+            .optional("metadata", read_map_or_nil)?
             .unwrap_or_default(),
         thread: fields.value("thread")?,
         startstops: fields
@@ -273,14 +274,6 @@ fn status_change(fields: &mut Fields<'_, '_>) -> Result<WorkerStatusChange, Deco
         status,
         stimulus_id: fields.text("stimulus_id")?,
     })
-}
-
-fn read_metadata(decoder: &mut Decoder<'_>) -> Result<Value, DecodeError> {
-    let mut ahead = decoder.reader.clone();
-    if ahead.kind()? == Kind::Map && ahead.read_map_len()? == 0 {
-        return Ok(Value::Nil);
-    }
-    decoder.read_value()
 }
 
 fn read_startstops(decoder: &mut Decoder<'_>) -> Result<SmallVec<[StartStop; 1]>, DecodeError> {
