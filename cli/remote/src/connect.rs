@@ -2,6 +2,7 @@
 //!
 //! Nothing else of these commands reads the environment or a kubeconfig.
 
+use crate::credentials::client_of;
 use crate::job::{self, Job};
 use crate::problem::{Call, JOBS, Kind, Problem, chain};
 use crate::proxy::{ProxyVariables, proxy_for};
@@ -63,13 +64,7 @@ impl Connection {
             .namespace
             .clone()
             .unwrap_or_else(|| config.default_namespace.clone());
-        let client = Client::try_from(config).map_err(|error| {
-            Problem::new(
-                Kind::Unreachable,
-                format!("no client can be made for this cluster: {}", chain(&error)),
-                "check certificates and keys of this context in the kubeconfig",
-            )
-        })?;
+        let client = client_of(config).await?;
         Ok(Connection {
             client,
             namespace,

@@ -10,6 +10,7 @@ mod clock;
 mod columns;
 mod command;
 mod connect;
+mod credentials;
 mod dashboard;
 mod describe;
 mod follow;

@@ -5,6 +5,7 @@
 use contract::exit_code;
 use kube::core::Status;
 use std::error::Error;
+use std::fmt;
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +66,15 @@ impl Problem {
     }
 }
 
+impl fmt::Display for Problem {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(&self.said)
+    }
+}
+
+/// So it passes through the client, where it is one of our own.
+impl Error for Problem {}
+
 /// A call that did not succeed.
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'a> {
@@ -108,6 +118,10 @@ impl Call<'_> {
                 ),
                 "use the release of daskjob that belongs to the cluster's operator",
             ),
+            kube::Error::Service(error) => match error.downcast::<Problem>() {
+                Ok(own) => *own,
+                Err(error) => unreachable_server(&chain(&*error)),
+            },
             other => unreachable_server(&chain(&other)),
         }
     }
@@ -242,7 +256,7 @@ fn unreachable_server(cause: &str) -> Problem {
     Problem::new(
         Kind::Unreachable,
         format!("the cluster cannot be reached: {cause}"),
-        "see that it runs and that this is the right one: kubectl config current-context, kubectl cluster-info; --context and --kubeconfig choose another",
+        "see that it runs and that this is the right one: kubectl config current-context, kubectl cluster-info; --context and --kubeconfig choose another; proxy-url of the kubeconfig, else $HTTPS_PROXY, names a proxy to pass",
     )
 }
 
