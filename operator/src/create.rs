@@ -43,6 +43,8 @@ pub struct Maker<'a> {
     pub now: Time,
     /// The API server has failed long enough: it is told like a refusal.
     pub tells_failures: bool,
+    /// Whether other jobs wait for their turn.
+    pub others_wait: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl Maker<'_> {
@@ -57,12 +59,18 @@ impl Maker<'_> {
             Create::Worker { .. } => 2,
         };
         // The policy is there before the first pod, scheduler and runner before any worker takes their place in a quota.
+        // Where many jobs come at once, all get their Services before any gets a pod: the API server gives out cluster IPs
+        // one after the other, each in a call to itself, which takes it ten times as long once pods keep it busy.
         for stage in creates.chunk_by(|one, next| rank(one) == rank(next)) {
             let at_once = match stage.first().map(rank) {
                 Some(1) => 1,
                 Some(_) | None => self.config.limits.calls,
             };
             if !self.stage(stage, at_once, &mut made).await {
+                break;
+            }
+            if stage.first().map(rank) == Some(0) && (self.others_wait)() {
+                made.more |= stage.len() < creates.len();
                 break;
             }
         }

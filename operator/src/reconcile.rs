@@ -190,6 +190,7 @@ impl Round<'_> {
             stored: &self.job,
             now: operator.clock.now(),
             tells_failures: operator.fails_again(self.uid) || self.told_of_failures(),
+            others_wait: &|| operator.queue.depth() > 0,
         };
         let made = maker.make(&plan.create).await;
         for seen in &made.children {

@@ -1,10 +1,12 @@
 //! Names of what an attempt is made of: RFC 1035 labels of at most 63 characters.
 //!
-//! Invariant: two different (job, attempt, part) never get the same name by shortening: what is cut
-//! off or replaced is replaced by a hash of the whole job name. Attempts and numbers have at most four
-//! digits (the schema bounds both far below), a group's name at most 32 characters.
+//! Invariant: two different (job, attempt, part) never get the same name: what is cut off or replaced is replaced by a
+//! hash of the whole, and what follows the last `-worker-` of a worker's name is its group and number, for no group is
+//! written with that word in it. Attempts and numbers have at most four digits (the schema bounds both far below), a
+//! group's name at most 32 characters.
 
 use contract::Role;
+use std::borrow::Cow;
 
 /// The longest label.
 pub const MAXIMUM_LENGTH: usize = 63;
@@ -21,7 +23,17 @@ pub fn runner(job: &str, attempt: u32) -> String {
 
 /// One worker of a group, counted from 0.
 pub fn worker(job: &str, attempt: u32, group: &str, number: u32) -> String {
+    let group = group_part(group);
     part(job, attempt, &format!("{}-{group}-{number}", Role::Worker))
+}
+
+/// A group's name, which must not look like the middle of another job's worker: group `b-2-worker-c` of job `a` is not
+/// group `c` of a job `a-1-worker-b`.
+fn group_part(group: &str) -> Cow<'_, str> {
+    match group.split_once("-worker-") {
+        None => Cow::Borrowed(group),
+        Some((stem, _)) => Cow::Owned(format!("{stem}-{:08x}", hash(group) >> 32)),
+    }
 }
 
 /// The scheduler's Service: its name is the host in the scheduler's address.
@@ -103,6 +115,8 @@ pub fn hash(text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn a_short_name_is_kept() {
@@ -173,5 +187,77 @@ mod tests {
         );
         assert_ne!(scheduler("a.b", 1), scheduler("a-b", 1));
         assert_ne!(scheduler("1a", 1), scheduler("j-1a", 1));
+    }
+
+    /// Names of jobs and groups from the words that names of pods are made of.
+    fn words() -> impl Strategy<Value = String> {
+        let word = prop::sample::select(vec![
+            "a",
+            "b",
+            "1",
+            "2",
+            "worker",
+            "scheduler",
+            "runner",
+            "files",
+            "access",
+        ]);
+        prop::collection::vec(word, 1..7).prop_map(|words| words.join("-"))
+    }
+
+    fn group() -> impl Strategy<Value = String> {
+        words().prop_filter("a group begins with a letter and is short", |name| {
+            name.starts_with(|first: char| first.is_ascii_lowercase()) && name.len() <= 32
+        })
+    }
+
+    fn job() -> impl Strategy<Value = String> {
+        // A longer one gets a hash.
+        words().prop_filter("it is short", |name| name.len() <= 24)
+    }
+
+    #[test]
+    fn a_group_is_not_taken_for_the_end_of_another_jobs_name() {
+        let one = worker("a", 1, "b-2-worker-c", 0);
+        let other = worker("a-1-worker-b", 2, "c", 0);
+        assert_ne!(one, other);
+        assert!(one.starts_with("a-1-worker-b-"), "{one}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_two_parts_of_whatever_jobs_have_one_name(
+            jobs in prop::collection::btree_set(job(), 1..4),
+            groups in prop::collection::btree_set(group(), 1..4),
+        ) {
+            // Jobs that end like a worker, and groups with a worker's name in them: where they could be taken for another.
+            let mut groups = groups;
+            let plain: Vec<String> = groups.iter().cloned().collect();
+            for (one, other) in plain.iter().flat_map(|one| plain.iter().map(move |other| (one, other))) {
+                groups.insert(format!("{one}-2-worker-{other}"));
+            }
+            groups.retain(|group| group.len() <= 32);
+            let mut all = jobs.clone();
+            for (job, group) in jobs.iter().flat_map(|job| groups.iter().map(move |group| (job, group))) {
+                all.insert(format!("{job}-1-worker-{group}"));
+            }
+            let mut owners: BTreeMap<String, String> = BTreeMap::new();
+            for job in all.iter().filter(|job| job.len() <= 24) {
+                for attempt in 1..3 {
+                    let workers = groups.iter().flat_map(|group| {
+                        let names = (0..2).map(move |number| worker(job, attempt, group, number));
+                        names.map(move |name| (name, format!("{job} {attempt} {group}")))
+                    });
+                    let single = [scheduler(job, attempt), runner(job, attempt), files(job, attempt)];
+                    let single = single.into_iter().map(|name| (name, format!("{job} {attempt}")));
+                    for (name, owner) in workers.chain(single) {
+                        let known = owners.entry(name.clone()).or_insert_with(|| owner.clone());
+                        prop_assert_eq!(&*known, &owner, "{}", name);
+                    }
+                }
+            }
+        }
     }
 }

@@ -16,7 +16,7 @@ mod references;
 use crate::columns;
 use crate::connect::{Connection, ConnectionArgs, FIELD_MANAGER};
 use crate::problem::{Call, Kind, Problem};
-use crate::submit::{choose_namespace, create, manifest::Manifest, read};
+use crate::submit::{Source, create, manifest::Manifest, open};
 use clap::{Args, ValueEnum};
 use contract::Role;
 use demand::Amounts;
@@ -31,7 +31,6 @@ use plan::objects::{ObjectConfig, Owner};
 use planned::Planned;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::path::PathBuf;
 use terminal::print;
 
 /// Show what a manifest would become on this cluster, and what would stand in its way. Nothing is made.
@@ -42,17 +41,8 @@ use terminal::print;
 /// Exit code: 0 when nothing stands in the way, 1 when something does, 2 when the manifest is refused.
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// The manifest: YAML with one DaskJob; `-` is standard input
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-
-    /// Put all files of this directory into spec.job.files, as submit does
-    #[arg(long, value_name = "DIRECTORY")]
-    pub with_files: Option<PathBuf>,
-
-    /// Name of the job, instead of the manifest's
-    #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
+    #[command(flatten)]
+    pub source: Source,
 
     /// The operator's worker image. [default: as its Deployment says]
     #[arg(long, value_name = "IMAGE")]
@@ -78,13 +68,7 @@ pub enum Output {
 }
 
 pub async fn run(arguments: &PlanArgs) -> Result<u8, Problem> {
-    let manifest = read(
-        &arguments.file,
-        arguments.name.as_deref(),
-        arguments.with_files.as_deref(),
-    )?;
-    let mut connection = Connection::open(&arguments.connection).await?;
-    choose_namespace(&mut connection, &manifest)?;
+    let (manifest, connection) = open(&arguments.source, &arguments.connection).await?;
     let mut look = Look {
         connection: &connection,
         findings: Vec::new(),
@@ -202,7 +186,16 @@ impl Look<'_> {
             .list(deployments, &parameters, "deployments.apps", "")
             .await?;
         self.findings.truncate(known_before);
-        let config = found.as_deref().and_then(operator_settings::read);
+        let namespace = &self.connection.namespace;
+        let found = found.unwrap_or_default();
+        let config = operator_settings::read(&found, namespace);
+        if config.is_none() && !found.is_empty() {
+            self.findings.push(Finding::warns(
+                "operator",
+                format!("none of those in this cluster runs jobs of namespace {namespace}"),
+                "choose another namespace with -n, or add this one to watchNamespaces of the chart",
+            ));
+        }
         let about = "operator";
         match (&config, worker_image) {
             (Some(_), _) => {}

@@ -27,7 +27,8 @@ pub fn of_failure(failure: &Failure, job: &str) -> Option<String> {
         FailureClass::WorkersLost => {
             format!("daskjob logs {job} --role worker; raise spec.workers.limits.memory if they ran out of memory")
         }
-        FailureClass::Image | FailureClass::Quota => return of_wait(&failure.reason),
+        FailureClass::Image => return of_wait_that_was_too_long(failure, reason::IMAGE_UNAVAILABLE),
+        FailureClass::Quota => return of_wait_that_was_too_long(failure, reason::UNSCHEDULABLE),
         FailureClass::Deadline if failure.reason == reason::START_DEADLINE_EXCEEDED => {
             "raise spec.startDeadlineSeconds, or find what the start waited for in the events".to_owned()
         }
@@ -35,6 +36,11 @@ pub fn of_failure(failure: &Failure, job: &str) -> Option<String> {
         FailureClass::Invalid => "mend the manifest; daskjob validate FILE names every mistake".to_owned(),
         FailureClass::Cancelled => return None,
     })
+}
+
+/// The deadline says nothing of what was waited for; the class does.
+fn of_wait_that_was_too_long(failure: &Failure, usual: &str) -> Option<String> {
+    of_wait(&failure.reason).or_else(|| of_wait(usual))
 }
 
 fn of_program(failure: &Failure, job: &str) -> String {
@@ -94,7 +100,7 @@ mod tests {
             role: Role::Runner,
             pod: None,
             class,
-            reason: reason::QUOTA_EXCEEDED.to_owned(),
+            reason: reason::START_DEADLINE_EXCEEDED.to_owned(),
             message: String::new(),
             exit_code,
             memory: None,
@@ -112,6 +118,7 @@ mod tests {
             FailureClass::SchedulerLost,
             FailureClass::WorkersLost,
             FailureClass::Quota,
+            FailureClass::Image,
             FailureClass::Deadline,
             FailureClass::Invalid,
         ] {

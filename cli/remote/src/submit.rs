@@ -27,21 +27,12 @@ use terminal::{Console, print, read_text};
 /// cluster failed it, 124 when a deadline passed, 130 when it was cancelled or left by Ctrl-C.
 #[derive(Debug, Args)]
 pub struct SubmitArgs {
-    /// The manifest: YAML with one DaskJob; `-` is standard input
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
+    #[command(flatten)]
+    pub source: Source,
 
     /// Follow the job until it has ended
     #[arg(short, long)]
     pub wait: bool,
-
-    /// Put all files of this directory into spec.job.files: text, 16 files and 900 KiB at most
-    #[arg(long, value_name = "DIRECTORY")]
-    pub with_files: Option<PathBuf>,
-
-    /// Name of the job, instead of the manifest's
-    #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
 
     /// Let the cluster check the job without making it
     #[arg(long, conflicts_with = "wait")]
@@ -68,6 +59,22 @@ pub struct SubmitArgs {
     pub connection: ConnectionArgs,
 }
 
+/// What a job is made of.
+#[derive(Debug, Args)]
+pub struct Source {
+    /// The manifest: YAML with one DaskJob; `-` is standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Put all files of this directory into spec.job.files: text, 16 files and 900 KiB at most
+    #[arg(long, value_name = "DIRECTORY")]
+    pub with_files: Option<PathBuf>,
+
+    /// Name of the job, instead of the manifest's
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+}
+
 /// Shape of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Output {
@@ -78,13 +85,7 @@ pub enum Output {
 }
 
 pub async fn run(arguments: &SubmitArgs) -> Result<u8, Problem> {
-    let manifest = read(
-        &arguments.file,
-        arguments.name.as_deref(),
-        arguments.with_files.as_deref(),
-    )?;
-    let mut connection = Connection::open(&arguments.connection).await?;
-    choose_namespace(&mut connection, &manifest)?;
+    let (manifest, connection) = open(&arguments.source, &arguments.connection).await?;
     let console = Arc::new(Console::new(arguments.wait && !arguments.no_progress));
     if !manifest.other_kinds.is_empty() {
         console.say(&format!(
@@ -108,13 +109,21 @@ pub async fn run(arguments: &SubmitArgs) -> Result<u8, Problem> {
     Ok(0)
 }
 
-/// Reads, fills and checks a manifest.
-pub fn read(
-    file: &Path,
-    name: Option<&str>,
-    directory: Option<&Path>,
-) -> Result<Manifest, Problem> {
+/// A manifest that was read, filled and checked, and the way to where it is to go.
+pub async fn open(
+    source: &Source,
+    arguments: &ConnectionArgs,
+) -> Result<(Manifest, Connection), Problem> {
+    let manifest = read(source)?;
+    let mut connection = Connection::open(arguments).await?;
+    choose_namespace(&mut connection, &manifest)?;
+    Ok((manifest, connection))
+}
+
+fn read(source: &Source) -> Result<Manifest, Problem> {
+    let file = source.file.as_path();
     let text = read_text(file).map_err(|said| Problem::refused(said, ""))?;
+    let directory = source.with_files.as_deref();
     let files = directory
         .map(|directory| files::read(directory, file))
         .transpose()?;
@@ -122,11 +131,11 @@ pub fn read(
         true => "standard input".to_owned(),
         false => file.display().to_string(),
     };
-    manifest::prepare(&place, &text, name, files)
+    manifest::prepare(&place, &text, source.name.as_deref(), files)
 }
 
 /// The manifest's namespace wins over the context's; a flag that says otherwise is a mistake.
-pub fn choose_namespace(connection: &mut Connection, manifest: &Manifest) -> Result<(), Problem> {
+fn choose_namespace(connection: &mut Connection, manifest: &Manifest) -> Result<(), Problem> {
     match manifest.namespace() {
         Some(written) if written != connection.namespace => {
             if connection.namespace_is_asked {

@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     ObjectMeta, OwnerReference, Time as MetaTime,
 };
 use kube::Resource;
-use plan::life::{Container, Pod, PodPhase, Terminated, Waiting};
+use plan::life::{Container, Creating, Pod, PodPhase, Terminated, Waiting};
 use plan::objects::labels::{self, PodIdentity};
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -82,6 +82,7 @@ struct Condition {
 #[serde(default)]
 struct ContainerStatus {
     name: String,
+    image: String,
     ready: bool,
     state: State,
 }
@@ -166,6 +167,9 @@ impl Resource for SlimPod {
     }
 }
 
+/// What every container waits for.
+const ORDINARY: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+
 /// The pod of a job; `None` for a pod that is not one, or whose labels somebody changed.
 pub fn read_pod(slim: SlimPod) -> Option<Seen> {
     let (owner_uid, owner_name) = owner_of(&slim.metadata)?;
@@ -233,6 +237,7 @@ fn pod_of(
         unschedulable: status.unschedulable(),
         container: status.container(own, phase),
         waiting: status.waiting(),
+        creating: status.creating(own),
         reason: status.reason,
         message: status.message,
     }
@@ -294,9 +299,24 @@ impl Status {
         }
     }
 
+    fn creating(&self, own: Option<&ContainerStatus>) -> Option<Creating> {
+        let own = own?;
+        let reason = own.state.waiting.as_ref()?.reason.as_deref()?;
+        if !ORDINARY.contains(&reason) || own.image.is_empty() {
+            return None;
+        }
+        let inits = &self.init_container_statuses;
+        let has_run = |container: &ContainerStatus| {
+            let ended = container.state.terminated.as_ref();
+            ended.is_some_and(|ended| ended.exit_code == 0)
+        };
+        Some(Creating {
+            image: own.image.clone(),
+            only_image_is_missing: !inits.is_empty() && inits.iter().all(has_run),
+        })
+    }
+
     fn waiting(&self) -> Option<Waiting> {
-        /// What every container waits for.
-        const ORDINARY: [&str; 2] = ["ContainerCreating", "PodInitializing"];
         let all = self
             .init_container_statuses
             .iter()

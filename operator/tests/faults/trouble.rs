@@ -164,6 +164,30 @@ async fn a_large_job_does_not_hold_up_a_small_one() {
     assert_eq!(writes.creates, 502 + 2 * 4, "{writes:?}");
 }
 
+/// Services are what an API server is slowest at once pods keep it busy.
+#[tokio::test(start_paused = true)]
+async fn many_jobs_at_once_have_their_services_before_their_pods() {
+    const JOBS: usize = 100;
+    let mut world = World::new(JOB);
+    for number in 1..JOBS {
+        world.add_job(&format!("many-{number}"), JOB);
+    }
+    world.server.set_latency(Duration::from_millis(20));
+    world.start_operator();
+    let count = |world: &World, kind: &str| {
+        let owned = world.owned();
+        owned.iter().filter(|name| name.starts_with(kind)).count()
+    };
+    while count(&world, "pods/") == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // What the last of them wait for is an answer.
+    let services = count(&world, "services/");
+    assert!(services > JOBS - 20, "{services} of {JOBS}");
+    let all = |world: &World| world.workers() == JOBS;
+    world.until("all workers run", all).await;
+}
+
 /// Pods refused as they are, and a quota that never grows: told, waited for, ended by the deadline.
 #[tokio::test(start_paused = true)]
 async fn a_quota_that_never_grows_is_ended_by_the_deadline() {

@@ -4,6 +4,7 @@ use super::observed::{Pod, PodPhase, Terminated};
 use contract::Role;
 use contract::status::{Failure, FailureClass, log_tail, reason};
 use contract::termination::TerminationMessage;
+use std::borrow::Cow;
 
 /// SIGKILL, as an exit code.
 const KILLED: i32 = 137;
@@ -16,7 +17,7 @@ pub fn failure_of(pod: &Pod) -> Failure {
         role: pod.role,
         pod: Some(pod.name.clone()),
         class,
-        reason: reason.to_owned(),
+        reason: reason.into_owned(),
         message,
         exit_code: terminated.map(|terminated| terminated.exit_code),
         log: terminated.and_then(log_of),
@@ -42,10 +43,12 @@ pub fn failure_of_missing(role: Role, name: &str) -> Failure {
     }
 }
 
-fn cause(pod: &Pod) -> (FailureClass, &'static str, String) {
+fn cause(pod: &Pod) -> (FailureClass, Cow<'static, str>, String) {
     match outside_cause(pod) {
-        Some((class, reason, message)) if pod.role != Role::Scheduler => (class, reason, message),
-        Some((_, reason, message)) => (FailureClass::SchedulerLost, reason, message),
+        Some((class, reason, message)) if pod.role != Role::Scheduler => {
+            (class, reason.into(), message)
+        }
+        Some((_, reason, message)) => (FailureClass::SchedulerLost, reason.into(), message),
         None => match pod.terminated() {
             Some(terminated) => own_cause(pod, terminated),
             None => unknown_cause(pod),
@@ -103,7 +106,7 @@ fn outside_cause(pod: &Pod) -> Option<(FailureClass, &'static str, String)> {
 }
 
 /// What the container did.
-fn own_cause(pod: &Pod, terminated: &Terminated) -> (FailureClass, &'static str, String) {
+fn own_cause(pod: &Pod, terminated: &Terminated) -> (FailureClass, Cow<'static, str>, String) {
     let what = match pod.role {
         Role::Scheduler => "the scheduler",
         Role::Worker => "a worker",
@@ -121,7 +124,7 @@ fn own_cause(pod: &Pod, terminated: &Terminated) -> (FailureClass, &'static str,
     } else if let Some(said) = own_words(terminated) {
         return (
             class_for(pod.role, said.class),
-            known_reason(&said.reason),
+            said_reason(said.class, said.reason),
             said.message,
         );
     } else if let Some(signal) = signal_of(terminated) {
@@ -149,7 +152,7 @@ fn own_cause(pod: &Pod, terminated: &Terminated) -> (FailureClass, &'static str,
             ),
         )
     };
-    (class_for(pod.role, class), reason, message)
+    (class_for(pod.role, class), reason.into(), message)
 }
 
 /// A scheduler is needed by all: whatever ended it, what counts is that it is gone, unless it ran out of its memory.
@@ -161,7 +164,7 @@ fn class_for(role: Role, class: FailureClass) -> FailureClass {
     }
 }
 
-fn unknown_cause(pod: &Pod) -> (FailureClass, &'static str, String) {
+fn unknown_cause(pod: &Pod) -> (FailureClass, Cow<'static, str>, String) {
     let class = match pod.phase {
         PodPhase::Unknown => FailureClass::NodeLost,
         PodPhase::Pending | PodPhase::Running | PodPhase::Succeeded | PodPhase::Failed => {
@@ -170,7 +173,11 @@ fn unknown_cause(pod: &Pod) -> (FailureClass, &'static str, String) {
     };
     let said = pod.message.as_deref().or(pod.reason.as_deref());
     let message = format!("{} ended: {}", pod.name, said.unwrap_or("no reason given"));
-    (class_for(pod.role, class), reason::NODE_LOST, message)
+    (
+        class_for(pod.role, class),
+        reason::NODE_LOST.into(),
+        message,
+    )
 }
 
 /// What our own programs leave behind.
@@ -200,20 +207,44 @@ fn log_of(terminated: &Terminated) -> Option<String> {
     (own_words(terminated).is_none() && !message.trim().is_empty()).then(|| log_tail(message))
 }
 
-/// One of our own words, or the most general.
-fn known_reason(said: &str) -> &'static str {
-    const KNOWN: [&str; 8] = [
-        reason::OUT_OF_MEMORY,
-        reason::NON_ZERO_EXIT,
-        reason::KILLED_BY_SIGNAL,
-        reason::START_FAILED,
-        reason::SCHEDULER_LOST,
-        reason::WORKERS_LOST,
-        reason::IDLE,
-        reason::CANCELLED,
-    ];
-    KNOWN
-        .into_iter()
-        .find(|known| *known == said)
-        .unwrap_or(reason::NON_ZERO_EXIT)
+/// The longest reason that is taken from a container.
+const REASON_MAXIMUM_BYTES: usize = 64;
+
+/// The container's own word, which may be one of a later release than ours. What the API server would not take as a
+/// reason is no word of our programs: the class says as much.
+fn said_reason(class: FailureClass, said: String) -> Cow<'static, str> {
+    let is_word = said.starts_with(|first: char| first.is_ascii_uppercase())
+        && said.len() <= REASON_MAXIMUM_BYTES
+        && said.chars().all(|letter| letter.is_ascii_alphanumeric());
+    if is_word {
+        return Cow::Owned(said);
+    }
+    Cow::Borrowed(match class {
+        FailureClass::Application => reason::NON_ZERO_EXIT,
+        FailureClass::OutOfMemory => reason::OUT_OF_MEMORY,
+        FailureClass::Evicted => reason::EVICTED,
+        FailureClass::NodeLost => reason::NODE_LOST,
+        FailureClass::SchedulerLost => reason::SCHEDULER_LOST,
+        FailureClass::WorkersLost => reason::WORKERS_LOST,
+        FailureClass::Image => reason::START_FAILED,
+        FailureClass::Quota => reason::QUOTA_EXCEEDED,
+        FailureClass::Deadline => reason::ACTIVE_DEADLINE_EXCEEDED,
+        FailureClass::Cancelled => reason::CANCELLED,
+        FailureClass::Invalid => reason::INVALID,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_of_a_later_release_is_kept_and_what_is_no_word_is_told_by_its_class() {
+        let said = |class, text: &str| said_reason(class, text.to_owned()).into_owned();
+        assert_eq!(said(FailureClass::Application, "DiskFull"), "DiskFull");
+        for text in ["", "no such word", "lower", "Ünder", &"A".repeat(65)] {
+            assert_eq!(said(FailureClass::OutOfMemory, text), reason::OUT_OF_MEMORY);
+            assert_eq!(said(FailureClass::Application, text), reason::NON_ZERO_EXIT);
+        }
+    }
 }

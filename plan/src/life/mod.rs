@@ -16,8 +16,8 @@ mod waits;
 mod workers;
 
 pub use observed::{
-    Container, Facts, Job, Object, ObjectKind, Observed, Pod, PodPhase, RefusedCreate, Terminated,
-    Waiting, WhyRefused, WorkerFact,
+    Container, Creating, Facts, Job, Object, ObjectKind, Observed, Pod, PodPhase, RefusedCreate,
+    Terminated, Waiting, WhyRefused, WorkerFact,
 };
 
 use contract::status::{ConditionStatus, JobStatus, condition, reason};

@@ -65,6 +65,8 @@ pub struct Pod {
     pub container: Container,
     /// The first container that cannot start, init containers included.
     pub waiting: Option<Waiting>,
+    /// What the container of the role still needs on its node, where nobody says that it cannot be had.
+    pub creating: Option<Creating>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +97,14 @@ pub struct Terminated {
     /// The termination message: ours as JSON, or the last lines of the log.
     pub message: Option<String>,
     pub finished: Option<Time>,
+}
+
+/// A container that is being made. A kubelet that cannot pull an image may be silent about it for twenty seconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Creating {
+    pub image: String,
+    /// Init containers have run: network and volumes are there, and only the image can be missing.
+    pub only_image_is_missing: bool,
 }
 
 /// Why a container does not start: ImagePullBackOff and its like.

@@ -6,7 +6,7 @@
 use super::Time;
 use super::ends::{failure_of, failure_of_missing, own_words, ran_out_of_memory};
 use super::observed::{Observed, Pod, PodPhase, WhyRefused};
-use super::waits::Wait;
+use super::waits::{self, Wait};
 use super::workers::Group;
 use crate::{ResolvedJob, names};
 use contract::Role;
@@ -259,10 +259,13 @@ fn of_deadlines(case: &Case<'_>) -> Option<Verdict> {
     }
     if let Some((_, seconds)) = start.filter(|(at, _)| *at <= case.now) {
         let seen = case.wait.map(|wait| (wait.class, wait.message.clone()));
-        let (class, why) = seen.or_else(|| refused_before(case.status)).unwrap_or((
-            FailureClass::Deadline,
-            "the cluster was not ready".to_owned(),
-        ));
+        let (class, why) = seen
+            .or_else(|| refused_before(case.status))
+            .or_else(|| waits::busy_with(case.seen, case.status.attempt))
+            .unwrap_or((
+                FailureClass::Deadline,
+                "the cluster was not ready".to_owned(),
+            ));
         let message =
             format!("the job did not start within its startDeadlineSeconds of {seconds}: {why}");
         return Some(Verdict::Failed(late(

@@ -28,6 +28,29 @@ pub(super) fn find(seen: &Observed, attempt: u32) -> Option<Wait> {
         })
 }
 
+/// What a start that has taken too long was busy with, where nothing said that it cannot go on: the class and the words.
+/// No wait of its own, for every start is so for a moment.
+pub(super) fn busy_with(seen: &Observed, attempt: u32) -> Option<(FailureClass, String)> {
+    let creating = || {
+        let pods = seen.pods.iter();
+        pods.filter(move |pod| pod.attempt == attempt && !pod.is_over())
+            .filter_map(|pod| Some((pod, pod.creating.as_ref()?)))
+    };
+    let image = creating().find(|(_, creating)| creating.only_image_is_missing);
+    let of_image = image.map(|(pod, creating)| {
+        let message = format!("{} waited for its image {}", pod.name, creating.image);
+        (FailureClass::Image, message)
+    });
+    of_image.or_else(|| {
+        let (pod, creating) = creating().next()?;
+        let message = format!(
+            "{} waited on its node for volumes, network or its image {}",
+            pod.name, creating.image
+        );
+        Some((FailureClass::Deadline, message))
+    })
+}
+
 const IMAGE: (&[&str], &str, FailureClass) = (
     &[
         "ImagePullBackOff",

@@ -14,9 +14,9 @@ const LIFELINE_TIMEOUT_SECONDS: u64 = 30;
 /// for it on purpose; this is for workers that come up after everything is over and no operator is there.
 const SCHEDULER_TIMEOUT_SECONDS: u64 = 600;
 
-/// Seconds a runner of a job without `startDeadlineSeconds` waits for a scheduler, be it for quota, an image or a node. Only a
-/// runner that nobody looks after any more gets there.
-const NO_DEADLINE_SECONDS: u64 = 7 * 24 * 3600;
+/// Seconds a runner waits for a scheduler, be it for quota, an image or a node. Only a runner that nobody looks after any
+/// more gets there: `startDeadlineSeconds` is the operator's to keep, and may be raised while the runner waits.
+const RUNNER_TIMEOUT_SECONDS: u64 = 7 * 24 * 3600;
 
 /// Seconds a worker tries to register with a scheduler.
 const DEATH_TIMEOUT_SECONDS: u64 = 60;
@@ -85,9 +85,8 @@ fn launcher_flags(attempt: Attempt<'_>, part: Part<'_>) -> Vec<String> {
         }
         Part::Runner(_) => {
             let deadline = attempt.job.deadlines.start_deadline_seconds;
-            let patience = deadline.map_or(NO_DEADLINE_SECONDS, |deadline| {
-                deadline.saturating_add(DEAD_MAN_MARGIN_SECONDS)
-            });
+            let after_it = deadline.map(|seconds| seconds.saturating_add(DEAD_MAN_MARGIN_SECONDS));
+            let patience = after_it.unwrap_or_default().max(RUNNER_TIMEOUT_SECONDS);
             flag(launch::SCHEDULER, address);
             flag(launch::SCHEDULER_TIMEOUT, patience.to_string());
             flag(launch::HOLD_LIFELINE, ports::LIFELINE.to_string());

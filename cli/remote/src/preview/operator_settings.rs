@@ -36,33 +36,47 @@ fn setting(container: &Container, variable: &str, flag: &str) -> Option<String> 
         .filter(|value| !value.is_empty())
 }
 
-/// The settings of the first Deployment that is one of ours.
-pub fn read(deployments: &[Deployment]) -> Option<ObjectConfig> {
-    deployments.iter().find_map(|deployment| {
-        let pod = deployment.spec.as_ref()?.template.spec.as_ref()?;
-        let container = pod
-            .containers
-            .iter()
-            .find(|container| container.name == "operator")
-            .or(pod.containers.first())?;
-        let mut config = of_container(container);
-        config
-            .operator_namespace
-            .clone_from(&deployment.metadata.namespace);
-        Some(config)
-    })
+/// The settings of the operator that looks after this namespace: one that names it, else one of all namespaces.
+pub fn read(deployments: &[Deployment], namespace: &str) -> Option<ObjectConfig> {
+    let operators: Vec<(&Deployment, &Container)> = deployments
+        .iter()
+        .filter_map(|deployment| Some((deployment, operator_of(deployment)?)))
+        .collect();
+    let names = |(_, container): &&(&Deployment, &Container)| {
+        namespaces(container).iter().any(|name| name == namespace)
+    };
+    let is_for_all = |(_, container): &&(&Deployment, &Container)| namespaces(container).is_empty();
+    let found = operators.iter().find(names);
+    let (deployment, container) = found.or_else(|| operators.iter().find(is_for_all))?;
+    let mut config = of_container(container);
+    config
+        .operator_namespace
+        .clone_from(&deployment.metadata.namespace);
+    Some(config)
+}
+
+fn operator_of(deployment: &Deployment) -> Option<&Container> {
+    let pod = deployment.spec.as_ref()?.template.spec.as_ref()?;
+    let named = pod.containers.iter().find(|each| each.name == "operator");
+    named.or(pod.containers.first())
+}
+
+/// Whose jobs it runs; none stands for all.
+fn namespaces(container: &Container) -> Vec<String> {
+    list(setting(container, env::OPERATOR_NAMESPACES, "--namespaces"))
+}
+
+fn list(text: Option<String>) -> Vec<String> {
+    let text = text.unwrap_or_default();
+    let names = text.split(',').map(str::trim);
+    names
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn of_container(container: &Container) -> ObjectConfig {
     let usual = ObjectConfig::default();
-    let list = |text: Option<String>| -> Vec<String> {
-        let text = text.unwrap_or_default();
-        let names = text
-            .split(',')
-            .map(str::trim)
-            .filter(|name| !name.is_empty());
-        names.map(str::to_owned).collect()
-    };
     let labels = list(setting(
         container,
         env::OPERATOR_LABELS,
@@ -131,7 +145,7 @@ mod tests {
             ]}}},
         }))
         .unwrap();
-        let config = read(&[deployment]).unwrap();
+        let config = read(&[deployment], "team").unwrap();
         assert_eq!(
             (config.worker_image.as_str(), config.cluster_domain.as_str()),
             ("w:2", "c.local")
@@ -140,6 +154,30 @@ mod tests {
         assert_eq!(config.operator_labels["tier"], "y");
         assert!(config.run_as_non_root);
         assert_eq!(config.operator_namespace.as_deref(), Some("daskjob"));
-        assert_eq!(read(&[]), None);
+        assert_eq!(read(&[], "team"), None);
+    }
+
+    #[test]
+    fn the_operator_of_the_namespace_is_asked_and_no_other() {
+        let operator = |image: &str, namespaces: &str| -> Deployment {
+            let env = json!([
+                {"name": "DASKJOB_OPERATOR_WORKER_IMAGE", "value": image},
+                {"name": "DASKJOB_OPERATOR_NAMESPACES", "value": namespaces},
+            ]);
+            let containers = json!([{"name": "operator", "env": env}]);
+            serde_json::from_value(
+                json!({"spec": {"selector": {}, "template": {"spec": {"containers": containers}}}}),
+            )
+            .unwrap()
+        };
+        let all = [
+            operator("others", "one,two"),
+            operator("everybodys", ""),
+            operator("own", "three, team"),
+        ];
+        let image = |among: &[Deployment]| read(among, "team").map(|config| config.worker_image);
+        assert_eq!(image(&all).as_deref(), Some("own"));
+        assert_eq!(image(&all[..2]).as_deref(), Some("everybodys"));
+        assert_eq!(image(&all[..1]), None);
     }
 }

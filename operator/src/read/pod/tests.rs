@@ -211,3 +211,23 @@ fn null_lists_read_as_empty_ones() {
     let pod = pod("runner", json!({"phase": "Running", "podIP": null}));
     assert_eq!(pod.waiting, None);
 }
+
+#[test]
+fn a_container_whose_init_containers_have_run_can_only_lack_its_image() {
+    let status = |init: Value| {
+        json!({"phase": "Pending",
+            "initContainerStatuses": init,
+            "containerStatuses": [{"name": "worker", "image": "example.com/etl:1", "state": {"waiting": {"reason": "PodInitializing"}}}],
+        })
+    };
+    let creating = |init: Value| pod("worker", status(init)).creating.unwrap();
+    let done = json!([{"name": "daskjob-program", "state": {"terminated": {"exitCode": 0}}}]);
+    assert_eq!(creating(done.clone()).image, "example.com/etl:1");
+    assert!(creating(done).only_image_is_missing);
+    let runs = json!([{"name": "daskjob-program", "state": {"running": {}}}]);
+    for init in [runs, json!([])] {
+        assert!(!creating(init).only_image_is_missing);
+    }
+    let running = json!({"phase": "Running", "containerStatuses": [{"name": "worker", "image": "i", "state": {"running": {}}}]});
+    assert_eq!(pod("worker", running).creating, None);
+}

@@ -1,7 +1,7 @@
 //! What a start waits for, and how long.
 
 use super::{JOB, World};
-use crate::life::{ObjectKind, RefusedCreate, Waiting, WhyRefused};
+use crate::life::{Creating, ObjectKind, RefusedCreate, Waiting, WhyRefused};
 use contract::Role;
 use contract::status::{ConditionStatus, FailureClass, Phase, condition, reason};
 
@@ -77,6 +77,57 @@ fn an_image_that_does_not_come_is_waited_for_until_the_deadline() {
     assert_eq!(failure.class, FailureClass::Image);
     assert!(failure.message.contains("nope"), "{}", failure.message);
     world.assert_torn_down();
+}
+
+#[test]
+fn a_deadline_before_the_kubelet_speaks_of_an_image_names_it() {
+    for (only_image_is_missing, class) in
+        [(true, FailureClass::Image), (false, FailureClass::Deadline)]
+    {
+        let mut world = World::new("{job: {command: [a]}, startDeadlineSeconds: 10}");
+        world.reconcile();
+        let worker = world.pod("etl-1-worker-default-0");
+        worker.creating = Some(Creating {
+            image: "example.com/nope:1".to_owned(),
+            only_image_is_missing,
+        });
+        world.settle();
+        let ready = world.condition(condition::CLUSTER_READY);
+        assert_eq!(ready.reason, reason::STARTING, "so is every start");
+        world.passes(10);
+        world.settle();
+        let failure = world.job.status.failure.as_ref().unwrap();
+        assert_eq!(failure.class, class);
+        assert!(
+            failure.message.contains("etl-1-worker-default-0")
+                && failure.message.contains("example.com/nope:1"),
+            "{}",
+            failure.message
+        );
+    }
+}
+
+#[test]
+fn a_deadline_that_is_raised_while_the_job_waits_holds_for_it() {
+    let mut world = World::new("{job: {command: [a]}, startDeadlineSeconds: 60}");
+    world.reconcile();
+    let waits = Some(Waiting {
+        reason: "ImagePullBackOff".to_owned(),
+        message: None,
+    });
+    world.pod("etl-1-worker-default-0").waiting = waits;
+    world.passes(50);
+    world.settle();
+    world.edit("{job: {command: [a]}, startDeadlineSeconds: 600}");
+    world.passes(500);
+    world.settle();
+    assert_eq!(world.phase(), Phase::Starting);
+    world.pod("etl-1-worker-default-0").waiting = None;
+    world.settle();
+    assert_eq!(
+        (world.phase(), world.job.status.attempt),
+        (Phase::Running, 1)
+    );
 }
 
 #[test]

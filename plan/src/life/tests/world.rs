@@ -322,6 +322,7 @@ impl World {
             unschedulable: None,
             container: Container::Waiting,
             waiting: None,
+            creating: None,
         }
     }
 
@@ -378,7 +379,7 @@ impl World {
             .values_mut()
             .filter(|pod| pod.phase == PodPhase::Pending)
         {
-            if pod.unschedulable.is_some() || pod.waiting.is_some() {
+            if pod.unschedulable.is_some() || pod.waiting.is_some() || pod.creating.is_some() {
                 continue;
             }
             pod.phase = PodPhase::Running;

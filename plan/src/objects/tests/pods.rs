@@ -171,10 +171,13 @@ fn the_runner_runs_the_users_words_behind_the_launcher() {
 }
 
 #[test]
-fn a_runner_nobody_looks_after_gives_up_after_the_operator_would_have() {
-    let pod = runner("{job: {command: [x]}, startDeadlineSeconds: 300}");
-    let (launcher, _) = line(&pod);
-    assert_eq!(after(&launcher, "--scheduler-timeout"), Some("360"));
+fn a_runner_nobody_looks_after_gives_up_long_after_a_deadline_that_may_still_be_raised() {
+    for (deadline, timeout) in [(300, "604800"), (1_000_000, "1000060")] {
+        let spec = format!("{{job: {{command: [x]}}, startDeadlineSeconds: {deadline}}}");
+        let pod = runner(&spec);
+        let (launcher, _) = line(&pod);
+        assert_eq!(after(&launcher, "--scheduler-timeout"), Some(timeout));
+    }
 }
 
 #[test]
