@@ -1,0 +1,86 @@
+"""From what a task did to the message that says so.
+
+Owns the wording of `done` and `erred`. Must not know threads. Invariant: nothing a user's value or exception does here
+(a `__sizeof__` or `__repr__` that raises, an exception that cannot be pickled) keeps the worker from hearing of the task.
+"""
+
+from __future__ import annotations
+
+from sys import getsizeof
+
+from dask.sizeof import sizeof
+from dask.utils import typename
+from distributed.core import error_message
+from distributed.protocol import pickle as distributed_pickle
+
+#: What `dask.sizeof` measures with `getsizeof`, and nobody registers otherwise.
+PLAIN = frozenset([int, float, bool, complex, type(None), str])
+TYPES_AT_MOST = 1000
+
+
+class Types:
+    """Name and pickle of each class of results, made once."""
+
+    def __init__(self):
+        self.known: dict[type, tuple[str, bytes]] = {}
+
+    def of(self, kind: type) -> tuple[str, bytes]:
+        if len(self.known) >= TYPES_AT_MOST:
+            self.known.clear()
+        name = typename(kind)
+        try:
+            data = distributed_pickle.dumps(kind)
+        except Exception:  # some classes cannot be pickled, such as those of locks
+            data = distributed_pickle.dumps(name)
+        described = self.known[kind] = (name, data)
+        return described
+
+
+def done(run, value, types: Types, start: float, stop: float, thread: int) -> list:
+    """May raise what measuring the value raises: the task has failed then, as in stock."""
+    kind = type(value)
+    described = types.known.get(kind)
+    if described is None:
+        described = types.of(kind)
+    size = getsizeof(value) if kind in PLAIN else int(sizeof(value))
+    return ["done", run, size, described[0], described[1], start, stop, thread]
+
+
+def erred(run, error: BaseException, start: float | None, stop: float | None, thread: int) -> list:
+    """Called while the exception is handled. `error_message` takes the traceback from there; our own frames go first."""
+    try:
+        message = error_message(error)
+    except Exception:  # not even its repr can be had
+        try:
+            raise RuntimeError(f"{type(error).__name__}, which cannot be shown or pickled")
+        except RuntimeError as replacement:
+            message = error_message(replacement)
+    traceback = message["traceback"]
+    return [
+        "erred",
+        run,
+        bare(message["exception"]),
+        None if traceback is None else bare(traceback),
+        printable(message["exception_text"]),
+        printable(message["traceback_text"]),
+        start,
+        stop,
+        thread,
+    ]
+
+
+def without_our_frames(error: BaseException) -> None:
+    """Users see their own code, not who called it."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_frame.f_globals.get("__package__") == __package__:
+        traceback = traceback.tb_next
+    if traceback is not None:
+        error.__traceback__ = traceback
+
+
+def bare(serialize) -> bytes:
+    return bytes(getattr(serialize, "data", serialize))
+
+
+def printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,120 @@
+"""From the bytes of a run_spec to a task that can be called.
+
+Owns what is remembered from one spec to the next. Schedulers that write the function in front of what differs from task
+to task (ours does) let it be opened once: `SharedStarts` keeps the opened start and reads only the rest. Invariant: what
+comes out equals what unpickling all of the bytes gives, but that tasks of one start share the function.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import pickle
+import threading
+import types
+from struct import Struct
+
+import msgpack
+from dask._task_spec import Task
+from distributed.protocol.compression import decompress
+from distributed.protocol.serialize import merge_and_deserialize, msgpack_decode_default
+from distributed.protocol.utils import msgpack_opts
+
+FRAME = Struct("<3sQ").pack
+#: How a start ends: the class loaded for the first time, an empty task made of it and not remembered.
+END_OF_START = b"\x8c\x0fdask._task_spec\x94\x8c\x04Task\x94\x93\x94)\x81"
+MEMOIZE = 0x94
+STARTS_AT_MOST = 16
+START_BYTES_AT_MOST = 64 << 10
+
+
+class Start:
+    """The beginning many specs have in common, opened."""
+
+    def __init__(self, data: bytes):
+        self.data = data
+        self.opened = pickle.Unpickler(io.BytesIO(data + b"."))
+        empty = self.opened.load()
+        memo = self.opened.memo.copy()
+        place = max(index for index, value in memo.items() if value is Task)
+        if type(empty) is not Task or sorted(memo) != list(range(len(memo))) or place > 255:
+            raise ValueError("not a start")
+        # What follows numbers its own objects from here on; counting up costs less than the objects.
+        self.counting = FRAME(b"\x80\x05\x95", len(memo) + 2) + b"N" + b"\x94" * len(memo) + b"."
+        self.again = b"h" + bytes([place]) + b")\x81"
+        self.is_coroutine: bool | None = None
+
+    def task(self, data: bytes):
+        rest = data[len(self.data) :]
+        unpickler = pickle.Unpickler(
+            io.BytesIO(b"".join((self.counting, FRAME(b"\x80\x05\x95", len(rest) + 4), self.again, rest)))
+        )
+        unpickler.load()
+        unpickler.memo = self.opened.memo
+        return unpickler.load()
+
+
+class SharedStarts:
+    """The starts seen last."""
+
+    def __init__(self):
+        self.starts: list[Start] = []
+        self.lock = threading.Lock()
+
+    def forget(self) -> None:
+        """Modules may have changed: what is open must be opened anew."""
+        self.starts = []
+
+    def task(self, data: bytes):
+        """(task, whether it is a coroutine function's)"""
+        for start in self.starts:
+            if data.startswith(start.data):
+                task = start.task(data)
+                break
+        else:
+            start = self.learn(data)
+            if start is None:
+                task = pickle.loads(data)
+                return task, is_coroutine(task)
+            task = start.task(data)
+        if start.is_coroutine is None:
+            start.is_coroutine = is_coroutine(task)
+        return task, start.is_coroutine
+
+    def learn(self, data: bytes) -> Start | None:
+        end = data.find(END_OF_START, 0, START_BYTES_AT_MOST)
+        if end < 0 or data[end + len(END_OF_START)] == MEMOIZE:
+            return None
+        try:
+            start = Start(data[: end + len(END_OF_START)])
+            if start.task(data) is None:
+                return None
+        except Exception:
+            return None  # unpickling all of it says what is wrong
+        with self.lock:
+            self.starts = [start, *self.starts[: STARTS_AT_MOST - 1]]
+        return start
+
+
+def is_coroutine(task) -> bool:
+    function = getattr(task, "func", None)
+    if type(function) is types.FunctionType and not function.__dict__:  # nobody marked it
+        return bool(function.__code__.co_flags & inspect.CO_COROUTINE)
+    return bool(task.is_coro)
+
+
+def open_spec(parcel, starts: SharedStarts):
+    """(task, whether it is a coroutine function's) from a run_spec as compute-task carries it."""
+    header, frames = parcel.header, parcel.frames
+    header = msgpack.unpackb(header, object_hook=msgpack_decode_default, use_list=False, **msgpack_opts)
+    pickled = header.get("pickled-obj")
+    if pickled is not None and not frames:
+        return starts.task(pickled)
+    buffers = parcel.buffers()
+    if any(header.get("compression") or ()):
+        buffers = decompress(header, buffers)
+    if pickled is None:
+        task = merge_and_deserialize(header, buffers)
+    else:
+        task = pickle.loads(pickled, buffers=buffers)
+    return task, is_coroutine(task)

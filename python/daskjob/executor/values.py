@@ -1,0 +1,228 @@
+"""The values this worker holds: live objects, or still sealed as they came; and their serialised form on the way out.
+
+Must not know tasks or the state machine: the worker says what to hold, drop and give. Invariant: one object per key — who
+opens a sealed value first, opens it for all.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import queue
+import threading
+from collections import OrderedDict
+from collections.abc import MutableMapping
+
+import msgpack
+from dask.sizeof import sizeof
+from dask.utils import typename
+from distributed.protocol import pickle as distributed_pickle
+from distributed.protocol.compression import decompress
+from distributed.protocol.serialize import (
+    Serialize,
+    merge_and_deserialize,
+    msgpack_decode_default,
+    msgpack_encode_default,
+    serialize_and_split,
+)
+from distributed.protocol.utils import msgpack_opts
+
+from . import memory
+from .memory import Departures, Parcel
+
+MISSING = object()
+KEPT_BYTES_WITHOUT_LIMIT = 256 << 20
+#: So much goes into one part of an answer.
+PART_BYTES = 1 << 20
+PART_DESCRIPTORS = 32
+
+
+class Sealed:
+    """A value that came and was not needed yet."""
+
+    __slots__ = ("parcel", "lock", "value")
+
+    def __init__(self, parcel: Parcel):
+        self.parcel = parcel
+        self.lock = threading.Lock()
+        self.value = MISSING
+
+    def open(self):
+        with self.lock:
+            if self.value is MISSING:
+                self.value = unseal(self.parcel)
+            return self.value
+
+
+def unseal(parcel: Parcel):
+    header = msgpack.unpackb(parcel.header, object_hook=msgpack_decode_default, use_list=False, **msgpack_opts)
+    buffers = parcel.buffers()
+    if any(header.get("compression") or ()):
+        buffers = decompress(header, buffers)
+    return merge_and_deserialize(header, buffers)
+
+
+def seal(value) -> tuple[Parcel, str | None]:
+    """The value as stock gives it to a peer, and why it could not be serialised."""
+    header, frames = serialize_and_split(Serialize(value), on_error="message")
+    reason = None
+    if header.get("serializer") == "error":
+        reason = "\n".join(bytes(frame).decode("utf-8", "replace") for frame in frames)
+    header["num-sub-frames"] = len(frames)
+    packed = msgpack.packb(header, default=msgpack_encode_default, use_bin_type=True)
+    return Parcel(packed, memory.shared(frames)), reason
+
+
+class Values:
+    """What is held under which key. The control thread puts and drops, task threads take and add."""
+
+    def __init__(self, line, memory_limit: int | None, proxy_of_actor):
+        self.line = line
+        self.held: dict = {}
+        self.lock = threading.Lock()
+        self.proxy_of_actor = proxy_of_actor
+        #: key → (value, parcel): values that have shared memory; of those made here (copies) the oldest go first.
+        self.parcels: dict = {}
+        self.copies: OrderedDict = OrderedDict()
+        self.copied_bytes = 0
+        self.copied_bytes_at_most = memory_limit // 10 if memory_limit else KEPT_BYTES_WITHOUT_LIMIT
+        self.requests: queue.SimpleQueue = queue.SimpleQueue()
+
+    # -- from the worker -----------------------------------------------------------------------------------------------
+
+    def put(self, key, parcel: Parcel) -> None:
+        with self.lock:
+            self.forget_parcel(key)
+            self.held[key] = Sealed(parcel)
+
+    def drop(self, keys) -> None:
+        held = self.held
+        with self.lock:
+            dropped = [held.pop(key, None) for key in keys]
+            if self.parcels:
+                for key in keys:
+                    self.forget_parcel(key)
+        del dropped  # outside the lock: what ends here may run code of its own
+
+    def forget_parcel(self, key) -> None:
+        if self.parcels.pop(key, None) is not None and (size := self.copies.pop(key, None)) is not None:
+            self.copied_bytes -= size
+
+    def fetch(self, request, keys) -> None:
+        held = self.held
+        self.requests.put((request, [(key, held.get(key, MISSING)) for key in keys]))
+
+    # -- from tasks and plugins ----------------------------------------------------------------------------------------
+
+    def add(self, key, value) -> None:
+        if self.parcels:
+            with self.lock:
+                self.forget_parcel(key)
+        self.held[key] = value
+
+    def open(self, key, entry):
+        """The object behind what `held` had under the key."""
+        if type(entry) is not Sealed:
+            return entry
+        value = entry.open()
+        with self.lock:
+            if self.held.get(key) is entry:
+                self.held[key] = value
+                if entry.parcel.shared_bytes and memory.Open.count < memory.Open.at_most:
+                    self.parcels[key] = (value, entry.parcel)
+        return value
+
+    # -- the thread that serialises ------------------------------------------------------------------------------------
+
+    def serve(self) -> None:
+        while True:
+            request, entries = self.requests.get()
+            self.answer(request, entries)
+            del entries
+
+    def answer(self, request, entries) -> None:
+        found, failed, departures, size = [], [], Departures(), 0
+        for key, entry in entries:
+            try:
+                parcel, reason = self.parcel_of(key, entry)
+            except BaseException as error:
+                failed.append([key, pickled(error), f"{type(error).__name__}: {error}"])
+                continue
+            if parcel is None:
+                failed.append([key, None, "not held here"])
+                continue
+            if reason is not None:
+                failed.append([key, pickled(TypeError(reason)), reason])
+            found.append([key, departures.value(parcel)])
+            size += sum(map(len, (frame for frame in parcel.frames if type(frame) is bytes))) + parcel.shared_bytes
+            if size >= PART_BYTES or len(departures.descriptors) >= PART_DESCRIPTORS:
+                self.line.post_with(["values", request, found, failed, True], departures.descriptors)
+                found, failed, departures, size = [], [], Departures(), 0
+        self.line.post_with(["values", request, found, failed, False], departures.descriptors)
+
+    def parcel_of(self, key, entry) -> tuple[Parcel | None, str | None]:
+        if type(entry) is Sealed:
+            return entry.parcel, None
+        if entry is MISSING:
+            proxy = contextvars.Context().run(self.proxy_of_actor, key)
+            return (None, None) if proxy is None else seal(proxy)
+        known = self.parcels.get(key)
+        if known is not None and known[0] is entry:
+            return known[1], None
+        parcel, reason = seal(entry)
+        if reason is None and parcel.shared_bytes:
+            self.keep(key, entry, parcel)
+        return parcel, reason
+
+    def keep(self, key, value, parcel: Parcel) -> None:
+        """So that the next peer that asks is given the same memory."""
+        size = parcel.shared_bytes
+        if size > self.copied_bytes_at_most or memory.Open.count >= memory.Open.at_most:
+            return
+        with self.lock:
+            if self.held.get(key, MISSING) is not value:
+                return
+            self.forget_parcel(key)
+            self.parcels[key] = (value, parcel)
+            self.copies[key] = size
+            self.copied_bytes += size
+            while self.copied_bytes > self.copied_bytes_at_most:
+                self.forget_parcel(next(iter(self.copies)))
+
+
+def pickled(error: BaseException) -> bytes:
+    try:
+        data = distributed_pickle.dumps(error)
+        distributed_pickle.loads(data)
+        return data
+    except Exception:
+        return distributed_pickle.dumps(Exception(repr(error)))
+
+
+class Data(MutableMapping):
+    """`worker.data`: what is held, opened as it is looked at. What Python puts in is told to the worker."""
+
+    def __init__(self, values: Values):
+        self.values_held = values
+
+    def __getitem__(self, key):
+        return self.values_held.open(key, self.values_held.held[key])
+
+    def __setitem__(self, key, value):
+        self.values_held.add(key, value)
+        self.values_held.line.post(["hold", key, sizeof(value), typename(type(value))])
+
+    def __delitem__(self, key):
+        del self.values_held.held[key]
+        self.values_held.drop([key])
+
+    def __contains__(self, key):
+        return key in self.values_held.held
+
+    def __iter__(self):
+        return iter(list(self.values_held.held))
+
+    def __len__(self):
+        return len(self.values_held.held)
+
+    def __repr__(self):
+        return f"<{len(self)} values>"
