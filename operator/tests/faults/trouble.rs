@@ -184,7 +184,7 @@ async fn many_jobs_at_once_have_their_services_before_their_pods() {
     // What the last of them wait for is an answer.
     let services = count(&world, "services/");
     assert!(services > JOBS - 20, "{services} of {JOBS}");
-    let all = |world: &World| world.workers() == JOBS;
+    let all = |world: &World| world.workers() == 2 * JOBS;
     world.until("all workers run", all).await;
 }
 
