@@ -3,7 +3,7 @@
 use crate::effects::Location;
 use crate::ids::{Time, ValueId};
 use crate::story::Transition;
-use crate::task::PHASES;
+use crate::task::{PHASES, Task};
 use crate::worker::Worker;
 use protocol::Key;
 use protocol::messages::WorkerStatus;
@@ -116,6 +116,21 @@ impl Worker {
     pub fn resources(&self) -> impl Iterator<Item = (&Arc<str>, f64)> {
         let all = self.queues.resources.iter();
         all.map(|resource| (&resource.name, resource.total))
+    }
+
+    /// Every task in a line, for whoever looks for a bug.
+    pub fn describe_tasks(&self) -> Vec<String> {
+        let line = |(_, task): (_, &Task)| {
+            let needs = task.dependencies.iter();
+            let needs: Vec<&Key> = needs.map(|edge| &self.tasks[edge.on].key).collect();
+            let holders = task.who_has.iter();
+            let holders: Vec<&str> = holders.map(|peer| &*self.peers[*peer].address).collect();
+            format!(
+                "{:?} run {} {:?} needs {needs:?} at {holders:?} cancelled runs {}",
+                task.key, task.run_id, task.state, task.orphans
+            )
+        };
+        self.tasks.iter().map(line).collect()
     }
 
     /// Recent transitions, the oldest first.

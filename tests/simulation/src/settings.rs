@@ -3,8 +3,18 @@
 use crate::chance::Chance;
 use scheduler_core::Config;
 
+/// Who works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workers {
+    Models,
+    /// The real core, beside models in some runs.
+    Cores,
+}
+
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// How many workers of a hundred decide by the real core.
+    pub real: u64,
     pub workers: usize,
     pub max_threads: u64,
     pub clients: usize,
@@ -25,8 +35,12 @@ pub struct Settings {
 }
 
 impl Settings {
-    pub fn drawn(chance: &mut Chance) -> Self {
+    pub fn drawn(chance: &mut Chance, workers: Workers) -> Self {
         Self {
+            real: match workers {
+                Workers::Models => 0,
+                Workers::Cores => *chance.pick(&[100, 100, 50]).unwrap_or(&100),
+            },
             workers: 1 + chance.below(5),
             max_threads: chance.between(1, 4),
             clients: 1 + chance.below(3),

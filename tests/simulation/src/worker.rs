@@ -4,6 +4,7 @@
 
 mod fetching;
 
+use crate::real_worker::Later;
 use protocol::Key;
 use protocol::messages::{
     Action, AddKeys, FromWorker, KeyEvent, LongRunning, StartStop, TaskErred, TaskFinished,
@@ -46,8 +47,16 @@ struct Fetch {
 /// What a worker wants from the outside.
 pub enum Wish {
     Say(Box<FromWorker>),
-    Execute { key: Key, token: u64 },
-    Fetch { from: Arc<str>, keys: Vec<Key> },
+    Execute {
+        key: Key,
+        token: u64,
+    },
+    Fetch {
+        from: Arc<str>,
+        keys: Vec<Key>,
+    },
+    /// After so many milliseconds.
+    Later(u64, Later),
     Die,
 }
 

@@ -6,12 +6,14 @@ mod network;
 mod outcome;
 mod scattering;
 mod trouble;
+mod unasked;
 
 use crate::chance::Chance;
 use crate::client::SimClient;
-use crate::settings::Settings;
+use crate::member::Member;
+use crate::real_worker::{Later, Seen};
+use crate::settings::{Settings, Workers};
 use crate::timeline::Timeline;
-use crate::worker::SimWorker;
 use crate::workload::Workload;
 use protocol::messages::{FromClient, FromWorker};
 use protocol::{Key, Value, map};
@@ -21,16 +23,30 @@ use scheduler_core::{
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use unasked::Unasked;
 
 /// What went wrong; a broken invariant panics instead.
 #[derive(Clone, Debug)]
 pub struct Failure(pub String);
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Summary {
     pub events: u64,
     pub tasks_run: u64,
     pub deaths: u64,
+    /// By real workers.
+    pub seen: Seen,
+}
+
+impl Summary {
+    pub fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.tasks_run += other.tasks_run;
+        self.deaths += other.deaths;
+        for (what, often) in &other.seen {
+            *self.seen.entry(*what).or_default() += often;
+        }
+    }
 }
 
 enum Event {
@@ -55,9 +71,12 @@ enum Event {
     FetchBusy {
         slot: usize,
         life: u64,
+        from: Arc<str>,
         keys: Vec<Key>,
     },
     FindMissing(usize, u64),
+    Later(usize, u64, Later),
+    Unasked(usize, u64, Unasked),
     Heartbeat(usize, u64),
     Start(usize),
     FromClient(ClientId, Box<FromClient>),
@@ -79,7 +98,7 @@ struct Slot {
     nthreads: usize,
     gpu: bool,
     life: u64,
-    worker: Option<SimWorker>,
+    worker: Option<Member>,
 }
 
 struct World {
@@ -112,21 +131,22 @@ const PATIENCE_MS: u64 = 600_000;
 const REST_MS: u64 = 90_000;
 
 /// One run of one seed.
-pub fn run(seed: u64, verbose: bool) -> Result<Summary, Failure> {
+pub fn run(seed: u64, workers: Workers, verbose: bool) -> Result<Summary, Failure> {
     let mut chance = Chance::new(seed);
     let settings = Settings {
         verbose,
-        ..Settings::drawn(&mut chance)
+        ..Settings::drawn(&mut chance, workers)
     };
     let mut world = World::new(seed, chance, settings);
     world.schedule_everything();
     world.play(false)?;
     world.check_wishes_granted()?;
+    world.check_books_agree()?;
     world.check_scattered_again()?;
     world.everybody_leaves();
     world.play(true)?;
     world.check_nothing_left()?;
-    Ok(world.summary)
+    Ok(world.summed_up())
 }
 
 impl World {
@@ -252,7 +272,7 @@ impl World {
             let empty = self
                 .slots
                 .iter()
-                .all(|slot| slot.worker.as_ref().is_none_or(SimWorker::holds_nothing));
+                .all(|slot| slot.worker.as_ref().is_none_or(Member::holds_nothing));
             return up && empty && self.core.task_count() == 0;
         }
         let missing = self.slots.iter().any(|slot| slot.worker.is_none());
@@ -308,9 +328,18 @@ impl World {
                     worker.fetched(&from, &keys, answer.as_deref())
                 });
             }
-            Event::FetchBusy { slot, life, keys } => {
-                self.with_worker(slot, life, |worker| worker.fetch_later(&keys));
+            Event::FetchBusy {
+                slot,
+                life,
+                from,
+                keys,
+            } => {
+                self.with_worker(slot, life, |worker| worker.fetch_later(&from, &keys));
             }
+            Event::Later(slot, life, what) => {
+                self.with_worker(slot, life, |worker| worker.later(what));
+            }
+            Event::Unasked(slot, life, order) => self.unasked_order(slot, life, order),
             Event::FindMissing(slot, life) => self.find_missing(slot, life),
             Event::Heartbeat(slot, life) => self.heartbeat(slot, life),
             Event::Start(slot) => self.start_worker(slot),
@@ -366,6 +395,8 @@ fn counts(event: &Event) -> bool {
         | Event::FetchArrives { .. }
         | Event::FetchAnswer { .. }
         | Event::FetchBusy { .. }
+        | Event::Later(..)
+        | Event::Unasked(..)
         | Event::Start(..)
         | Event::FromClient(..)
         | Event::GraphFrom(..)

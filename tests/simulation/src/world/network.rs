@@ -1,6 +1,9 @@
 //! What lies between the core and its workers: late messages, answers to fetches, deaths and returns.
 
+use super::unasked::after_steal;
 use super::{Event, STREAM_TO_CLIENT, World, metrics, stream_down, stream_up};
+use crate::member::Member;
+use crate::real_worker::{Birth, RealWorker};
 use crate::worker::{Ending, SimWorker, Wish};
 use protocol::messages::FromWorker;
 use protocol::{Key, Text, Value};
@@ -8,11 +11,13 @@ use scheduler_core::{Action, Heartbeat, HeartbeatAnswer, Registration, WorkerId,
 use std::sync::Arc;
 
 impl World {
-    pub(super) fn with_worker(&mut self, slot: usize, life: u64, act: impl FnOnce(&mut SimWorker)) {
+    pub(super) fn with_worker(&mut self, slot: usize, life: u64, act: impl FnOnce(&mut Member)) {
         if self.slots[slot].life != life {
             return;
         }
+        let (now, calm) = (self.timeline.now, self.calm);
         if let Some(worker) = self.slots[slot].worker.as_mut() {
+            worker.tell_time(now, calm);
             act(worker);
         }
         self.grant_wishes(slot);
@@ -24,7 +29,7 @@ impl World {
         let Some(worker) = self.slots[slot].worker.as_mut() else {
             return;
         };
-        let (id, wishes) = (worker.id, std::mem::take(&mut worker.wishes));
+        let (id, wishes) = (worker.id(), worker.take_wishes());
         for wish in wishes {
             match wish {
                 Wish::Say(message) => {
@@ -43,6 +48,7 @@ impl World {
                         },
                     );
                 }
+                Wish::Later(ms, what) => self.add(ms, Event::Later(slot, life, what)),
                 Wish::Die => self.kill(slot, true),
             }
         }
@@ -82,7 +88,15 @@ impl World {
     pub(super) fn serve_fetch(&mut self, slot: usize, life: u64, from: Arc<str>, keys: Vec<Key>) {
         let latency = self.chance.between(0, self.settings.slowest_message_ms);
         if !self.calm && self.chance.percent(10) {
-            self.add(150, Event::FetchBusy { slot, life, keys });
+            self.add(
+                150,
+                Event::FetchBusy {
+                    slot,
+                    life,
+                    from,
+                    keys,
+                },
+            );
             return;
         }
         let unlucky = !self.calm && self.chance.percent(3);
@@ -114,12 +128,7 @@ impl World {
         if self.slots[slot].life != life {
             return;
         }
-        let any = self.slots[slot]
-            .worker
-            .as_mut()
-            .is_some_and(SimWorker::look_for_missing);
-        self.grant_wishes(slot);
-        let _any = any;
+        self.with_worker(slot, life, Member::look_for_missing);
         self.timeline.after_ms(1000, Event::FindMissing(slot, life));
     }
 
@@ -144,12 +153,13 @@ impl World {
         for _ in 0..times {
             let answer = self
                 .core
-                .heartbeat(&worker.address, report.clone(), self.timeline.now);
+                .heartbeat(&worker.address(), report.clone(), self.timeline.now);
             if answer == HeartbeatAnswer::Missing && self.calm {
                 self.kill(slot, false);
                 return;
             }
         }
+        self.with_worker(slot, life, Member::measure);
         self.timeline.after_ms(500, Event::Heartbeat(slot, life));
     }
 
@@ -195,7 +205,20 @@ impl World {
         let own = &mut self.slots[slot];
         own.life += 1;
         let life = own.life;
-        let mut worker = SimWorker::new(id, Arc::clone(&own.address), own.nthreads);
+        let real = self.settings.real > 0 && self.chance.percent(self.settings.real);
+        let mut worker = if real {
+            Member::Real(Box::new(RealWorker::new(Birth {
+                id,
+                address: Arc::clone(&own.address),
+                nthreads: own.nthreads,
+                gpu: own.gpu,
+                seed: self.chance.between(0, 1 << 40),
+                now: self.timeline.now,
+            })))
+        } else {
+            Member::Model(SimWorker::new(id, Arc::clone(&own.address), own.nthreads))
+        };
+        worker.tell_time(self.timeline.now, self.calm);
         worker.announce(WorkerStatus::Running);
         own.worker = Some(worker);
         self.grant_wishes(slot);
@@ -210,8 +233,9 @@ impl World {
             return;
         };
         self.summary.deaths += 1;
+        self.remember(&worker);
         self.slots[slot].life += 1;
-        self.stream(stream_up(slot, life), Event::StreamBroken(worker.id));
+        self.stream(stream_up(slot, life), Event::StreamBroken(worker.id()));
         let after = self.chance.between(1, 1000) + u64::from(told_to) * 200;
         self.add(after, Event::Start(slot));
     }
@@ -224,8 +248,12 @@ impl World {
                 self.timeline.ms_since_start()
             );
         }
-        self.core
-            .worker_message(worker, message, self.timeline.now, &mut self.effects);
+        self.core.worker_message(
+            worker,
+            after_steal(message),
+            self.timeline.now,
+            &mut self.effects,
+        );
     }
 
     /// Sends what the core wants said.
@@ -273,6 +301,6 @@ impl World {
     pub(super) fn slot_of(&self, id: WorkerId) -> Option<usize> {
         self.slots
             .iter()
-            .position(|slot| slot.worker.as_ref().is_some_and(|worker| worker.id == id))
+            .position(|slot| slot.worker.as_ref().is_some_and(|worker| worker.id() == id))
     }
 }

@@ -1,7 +1,8 @@
 //! Whether a run ended well.
 
-use super::{Event, Failure, STREAM_FROM_CLIENT, World};
+use super::{Event, Failure, STREAM_FROM_CLIENT, Summary, World};
 use crate::client::Future;
+use crate::member::Member;
 
 impl World {
     /// A wanted key that is neither there nor failed, nor was its client told that it is gone.
@@ -33,6 +34,45 @@ impl World {
             None => Ok(()),
             Some(what) => Err(Failure(format!("hang: {what}\n{}", self.describe()))),
         }
+    }
+
+    /// At rest the scheduler knows exactly what real workers hold.
+    pub(super) fn check_books_agree(&self) -> Result<(), Failure> {
+        for slot in &self.slots {
+            let Some(Member::Real(worker)) = &slot.worker else {
+                continue;
+            };
+            for key in worker.held() {
+                if !self.core.holders(&key).contains(&worker.id) {
+                    let text = format!("{key:?} is held by {} in secret", slot.address);
+                    return Err(Failure(format!("{text}\n{}", self.describe())));
+                }
+            }
+            for (key, _) in self.core.who_has(None) {
+                if self.core.holders(&key).contains(&worker.id) && !worker.has(&key) {
+                    let text = format!("{key:?} is said to be held by {}", slot.address);
+                    return Err(Failure(format!("{text}\n{}", self.describe())));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn remember(&mut self, worker: &Member) {
+        let seen = worker.seen().cloned().unwrap_or_default();
+        self.summary.add(&Summary {
+            seen,
+            ..Summary::default()
+        });
+    }
+
+    pub(super) fn summed_up(mut self) -> Summary {
+        for slot in std::mem::take(&mut self.slots) {
+            if let Some(worker) = &slot.worker {
+                self.remember(worker);
+            }
+        }
+        self.summary
     }
 
     pub(super) fn everybody_leaves(&mut self) {
@@ -72,7 +112,7 @@ impl World {
             let worker = slot
                 .worker
                 .as_ref()
-                .map(|worker| (worker.status, worker.describe()));
+                .map(|worker| (worker.status(), worker.describe()));
             lines.push(format!("{} {worker:?}", slot.address));
         }
         lines.join("\n")

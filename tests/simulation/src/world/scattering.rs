@@ -78,11 +78,9 @@ impl World {
             Scattering::Asked(value, place) => self.give(value, place),
             Scattering::Given(value, given) => {
                 let latency = self.chance.between(0, self.settings.slowest_message_ms);
-                let own = &mut self.slots[given.place.slot];
-                let worker = own.worker.as_mut().filter(|_| own.life == given.place.life);
-                if let Some(worker) = worker {
-                    worker.put(value.key.clone(), 100);
-                }
+                let Place { slot, life } = given.place;
+                let key = value.key.clone();
+                self.with_worker(slot, life, |worker| worker.put(key, 100));
                 self.add(
                     latency,
                     Event::Scattering(Scattering::Answered(value, given)),
@@ -109,7 +107,7 @@ impl World {
             life: own.life,
         };
         let keys = [value.key.clone()];
-        let taken = self.core.may_take(&[worker.id], &keys, self.timeline.now);
+        let taken = self.core.may_take(&[worker.id()], &keys, self.timeline.now);
         let Some(dropped_before) = taken else {
             self.add(1, Event::Scattering(Scattering::Asked(value, Some(place))));
             return;
@@ -153,7 +151,7 @@ impl World {
 
     /// Where nothing else happens, every value that was scattered again is there, where the scheduler says it is.
     pub(super) fn check_scattered_again(&self) -> Result<(), Failure> {
-        if self.settings.faults > 0 || self.settings.killing > 0 {
+        if self.settings.faults > 0 || self.summary.deaths > 0 {
             return Ok(());
         }
         for client in &self.clients {
@@ -176,7 +174,7 @@ impl World {
             self.slots
                 .iter()
                 .filter_map(|slot| slot.worker.as_ref())
-                .any(|worker| worker.id == *id && worker.has(key))
+                .any(|worker| worker.id() == *id && worker.has(key))
         };
         !holders.is_empty() && holders.iter().all(has)
     }

@@ -3,7 +3,7 @@
 use super::scattering::is_scattered_again;
 use super::{Event, STREAM_FROM_CLIENT, World};
 use crate::client::Future;
-use crate::worker::SimWorker;
+use crate::member::Member;
 use protocol::messages::{CancelKeys, ClientKeys, FromClient, UpdateData};
 use protocol::{Key, Text, Value};
 use scheduler_core::{AfterRetiring, ClientId, WorkerStatus};
@@ -78,6 +78,9 @@ impl World {
 
     /// One fault, or one thing a user does in the middle of it all.
     pub(super) fn trouble(&mut self) {
+        if self.settings.real > 0 && self.chance.percent(40) {
+            return self.order_unasked();
+        }
         match self.chance.below(14) {
             0..=3 => {
                 let slot = self.chance.below(self.slots.len());
@@ -101,7 +104,7 @@ impl World {
         let mut held = self.slots[slot]
             .worker
             .as_ref()
-            .map(SimWorker::held)
+            .map(Member::held)
             .unwrap_or_default();
         // No order was given for it, so the scheduler cannot wait for the word of it before it scatters anew; nor does a
         // real worker lose single values.
@@ -114,7 +117,7 @@ impl World {
 
     pub(super) fn retire_some(&mut self) {
         let slot = self.chance.below(self.slots.len());
-        let Some(id) = self.slots[slot].worker.as_ref().map(|worker| worker.id) else {
+        let Some(id) = self.slots[slot].worker.as_ref().map(Member::id) else {
             return;
         };
         let after = AfterRetiring {
@@ -169,9 +172,9 @@ impl World {
 
     pub(super) fn scatter(&mut self) {
         let slot = self.chance.below(self.slots.len());
-        let Some(worker) = self.slots[slot].worker.as_mut() else {
+        if self.slots[slot].worker.is_none() {
             return;
-        };
+        }
         let reuse = self
             .chance
             .percent(20)
@@ -179,7 +182,8 @@ impl World {
             .flatten();
         self.scattered += 1;
         let key = reuse.unwrap_or_else(|| Key::str(&format!("data-{}", self.scattered)));
-        worker.put(key.clone(), 100);
+        let (life, value) = (self.slots[slot].life, key.clone());
+        self.with_worker(slot, life, |worker| worker.put(value, 100));
         let client = self.chance.below(self.clients.len());
         let address = Text::from(&*self.slots[slot].address);
         self.clients[client]
@@ -226,7 +230,7 @@ impl World {
     pub(super) fn pause_some(&mut self) {
         let slot = self.chance.below(self.slots.len());
         let life = self.slots[slot].life;
-        self.with_worker(slot, life, |worker| match worker.status {
+        self.with_worker(slot, life, |worker| match worker.status() {
             WorkerStatus::Running => worker.announce(WorkerStatus::Paused),
             WorkerStatus::Paused => worker.announce(WorkerStatus::Running),
             WorkerStatus::Init
@@ -241,7 +245,7 @@ impl World {
         for slot in 0..self.slots.len() {
             let life = self.slots[slot].life;
             self.with_worker(slot, life, |worker| {
-                if worker.status == WorkerStatus::Paused {
+                if worker.status() == WorkerStatus::Paused {
                     worker.announce(WorkerStatus::Running);
                 }
             });

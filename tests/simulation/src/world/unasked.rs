@@ -1,0 +1,69 @@
+//! Orders that come from nowhere: tasks asked back, replicas unwanted or wanted elsewhere. A scheduler with work stealing
+//! and memory management sends these at any time.
+
+use super::{Event, World, stream_down};
+use protocol::Key;
+use protocol::messages::{FromWorker, KeyEvent, StealResponse};
+
+/// About one key.
+pub(super) enum Unasked {
+    Steal(Key),
+    DropReplica(Key),
+    Acquire(Key),
+}
+
+impl World {
+    pub(super) fn order_unasked(&mut self) {
+        let slot = self.chance.below(self.slots.len());
+        let life = self.slots[slot].life;
+        for _ in 0..=self.chance.below(4) {
+            let Some(key) = self.chance.pick(&self.known).cloned() else {
+                return;
+            };
+            let order = match self.chance.below(4) {
+                0 | 1 => Unasked::Steal(key),
+                2 => Unasked::DropReplica(key),
+                _ => Unasked::Acquire(key),
+            };
+            self.stream(stream_down(slot, life), Event::Unasked(slot, life, order));
+        }
+    }
+
+    pub(super) fn unasked_order(&mut self, slot: usize, life: u64, order: Unasked) {
+        match order {
+            Unasked::Steal(key) => self.with_worker(slot, life, |worker| worker.steal(key)),
+            Unasked::DropReplica(key) => {
+                self.with_worker(slot, life, |worker| worker.drop_replica(key));
+            }
+            Unasked::Acquire(key) => {
+                let holders: Vec<_> = self
+                    .core
+                    .holders(&key)
+                    .into_iter()
+                    .filter_map(|id| self.slot_of(id))
+                    .map(|slot| self.slots[slot].address.clone())
+                    .collect();
+                if !holders.is_empty() {
+                    self.with_worker(slot, life, |worker| worker.acquire(key, &holders));
+                }
+            }
+        }
+    }
+}
+
+/// What the scheduler would make of an answer to a thief: a task that was given up is placed anew.
+pub(super) fn after_steal(message: FromWorker) -> FromWorker {
+    match message {
+        FromWorker::StealResponse(StealResponse {
+            key,
+            state,
+            stimulus_id,
+        }) if state.as_ref().is_none_or(|state| {
+            ["waiting", "ready", "constrained"].contains(&&*state.to_string_lossy())
+        }) =>
+        {
+            FromWorker::Reschedule(KeyEvent { key, stimulus_id })
+        }
+        other => other,
+    }
+}
