@@ -2,8 +2,9 @@
 //! and memory management sends these at any time.
 
 use super::{Event, World, stream_down};
-use protocol::Key;
+use crate::member::Member;
 use protocol::messages::{FromWorker, KeyEvent, StealResponse};
+use protocol::{Key, Text};
 
 /// About one key.
 pub(super) enum Unasked {
@@ -22,11 +23,32 @@ impl World {
             };
             let order = match self.chance.below(4) {
                 0 | 1 => Unasked::Steal(key),
-                2 => Unasked::DropReplica(key),
+                2 if self.forgets_replica(slot, &key) => Unasked::DropReplica(key),
                 _ => Unasked::Acquire(key),
             };
             self.stream(stream_down(slot, life), Event::Unasked(slot, life, order));
         }
+    }
+
+    /// What the memory manager does before it orders a replica dropped: it takes it off the books. Never the last one.
+    fn forgets_replica(&mut self, slot: usize, key: &Key) -> bool {
+        let holders = self.core.holders(key);
+        // Models do not listen to these.
+        let Some(Member::Real(worker)) = &self.slots[slot].worker else {
+            return false;
+        };
+        let id = worker.id;
+        if holders.len() < 2 || !holders.contains(&id) {
+            return false;
+        }
+        let forgotten = KeyEvent {
+            key: key.clone(),
+            stimulus_id: Text::from_static("memory-manager"),
+        };
+        let message = FromWorker::ReleaseWorkerData(forgotten);
+        self.core
+            .worker_message(id, message, self.timeline.now, &mut self.effects);
+        true
     }
 
     pub(super) fn unasked_order(&mut self, slot: usize, life: u64, order: Unasked) {
