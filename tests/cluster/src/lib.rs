@@ -10,8 +10,10 @@ mod fake;
 mod image;
 mod kubectl;
 mod namespace;
+mod operator;
 mod raw;
 mod wait;
+mod workplace;
 
 pub use cluster::{Cluster, Tier, on_cluster};
 pub use fake::on_fake_nodes;
@@ -20,3 +22,4 @@ pub use kubectl::Answer;
 pub use namespace::TestNamespace;
 pub use raw::Refusal;
 pub use wait::{eventually, within};
+pub use workplace::{Workplace, in_a_workplace};

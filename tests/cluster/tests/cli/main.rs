@@ -3,6 +3,7 @@
 
 mod dashboard;
 mod jobs;
+mod kubeconfigs;
 mod plan;
 mod scene;
 mod trouble;

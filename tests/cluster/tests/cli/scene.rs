@@ -1,69 +1,41 @@
-//! What every test has: a namespace, `daskjob`, and an operator where it wants one.
-//!
-//! Invariant: no process outlives the thread of its test.
+//! What every test has: a workplace, and `daskjob` run in it as a person does.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::ops::Deref;
+use std::process::{Child, Stdio};
 
-use cluster::{Answer, Cluster, TestNamespace, Tier, WORKER_IMAGE, on_cluster};
+use cluster::{Answer, Workplace, in_a_workplace};
 
 pub struct Scene<'a> {
-    pub cluster: &'a Cluster,
-    namespace: TestNamespace<'a>,
-    program: PathBuf,
-    directory: PathBuf,
-    operator: Option<Child>,
+    workplace: Workplace<'a>,
+}
+
+impl<'a> Deref for Scene<'a> {
+    type Target = Workplace<'a>;
+
+    fn deref(&self) -> &Workplace<'a> {
+        &self.workplace
+    }
 }
 
 /// Runs a test with an operator for its namespace.
 pub fn with_operator(purpose: &str, test: impl AsyncFnOnce(&Scene<'_>)) {
     without_operator(purpose, async |scene| {
-        scene.start_operator();
+        scene.workplace.start_operator();
         test(scene).await;
     });
 }
 
 /// Runs a test in a namespace that nobody looks after.
 pub fn without_operator(purpose: &str, test: impl AsyncFnOnce(&mut Scene<'_>)) {
-    on_cluster(Tier::Node, async |cluster| {
-        cluster.install_definitions();
-        let program = cluster.install_images();
-        let namespace = cluster.namespace(purpose).await;
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(namespace.name());
-        std::fs::create_dir_all(&directory).expect("a directory can be made");
-        let mut scene = Scene {
-            cluster: &cluster,
-            namespace,
-            program,
-            directory,
-            operator: None,
-        };
-        test(&mut scene).await;
+    in_a_workplace(purpose, env!("CARGO_TARGET_TMPDIR"), async |workplace| {
+        test(&mut Scene { workplace }).await;
     });
 }
 
 impl Scene<'_> {
-    fn start_operator(&mut self) {
-        let log = File::create(self.directory.join("operator.log")).expect("a log can be written");
-        let errors = log.try_clone().expect("a file has two handles");
-        let operator = self
-            .command()
-            .args(["operator", "--namespaces", self.namespace()])
-            .args(["--worker-image", WORKER_IMAGE, "--listen", "127.0.0.1:0"])
-            .stdout(log)
-            .stderr(errors)
-            .spawn();
-        self.operator = Some(operator.expect("setpriv (Debian: util-linux) starts the operator"));
-    }
-
-    pub fn namespace(&self) -> &str {
-        self.namespace.name()
-    }
-
     /// A file for the command line.
     pub fn write(&self, name: &str, text: &str) -> String {
-        let path = self.directory.join(name);
+        let path = self.directory().join(name);
         std::fs::create_dir_all(path.parent().expect("it is in the directory"))
             .expect("a directory can be made");
         std::fs::write(&path, text).expect("a file can be written");
@@ -81,17 +53,6 @@ impl Scene<'_> {
             "apiVersion: daskjob.dev/v1alpha1\nkind: DaskJob\nmetadata: {{name: {name}}}\nspec:\n  job:\n    command: [python, main.py]\n    files:\n      main.py: |\n{indented}"
         );
         self.write(&format!("{name}.yaml"), &text)
-    }
-
-    /// The thread of the test is its parent: so it goes with the test, however that ends.
-    fn command(&self) -> Command {
-        let mut command = Command::new("setpriv");
-        command
-            .args(["--pdeathsig", "KILL"])
-            .arg(&self.program)
-            .env("KUBECONFIG", self.cluster.kubeconfig())
-            .current_dir(&self.directory);
-        command
     }
 
     /// Runs `daskjob` to its end, in the namespace of the test.
@@ -118,7 +79,7 @@ impl Scene<'_> {
     /// Starts `daskjob`, its output to be read.
     pub fn start(&self, arguments: &[&str]) -> Child {
         let child = self
-            .command()
+            .program()
             .args(arguments)
             .args(["--namespace", self.namespace()])
             .stdin(Stdio::null())
@@ -133,18 +94,5 @@ impl Scene<'_> {
         let output = format!("jsonpath={{{path}}}");
         let arguments = ["get", "dj", job, "-n", self.namespace(), "-o", &output];
         self.cluster.kubectl(&arguments, "").expect_success()
-    }
-}
-
-impl Drop for Scene<'_> {
-    fn drop(&mut self) {
-        if let Some(operator) = &mut self.operator {
-            // It may be gone already.
-            let _ = operator.kill();
-            let _ = operator.wait();
-        }
-        if !std::thread::panicking() {
-            let _ = std::fs::remove_dir_all(&self.directory);
-        }
     }
 }

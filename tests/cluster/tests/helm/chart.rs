@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use cluster::{Answer, Cluster, OPERATOR_IMAGE, TestNamespace, WORKER_IMAGE, on_fake_nodes};
+use cluster::{
+    Answer, Cluster, OPERATOR_IMAGE, TestNamespace, Tier, WORKER_IMAGE, on_cluster, on_fake_nodes,
+};
 use contract::yaml;
 use serde_json::{Value, json};
 
@@ -163,6 +165,16 @@ pub fn on_no_node(namespaces: &[&str]) -> Value {
     })
 }
 
+/// A release for the real node that is not installed yet, in a namespace of its own whose jobs it is to run.
+pub struct OnTheNode<'a> {
+    pub cluster: &'a Cluster,
+    pub chart: Chart,
+    pub release: Release<'a>,
+    pub values: Value,
+    /// `daskjob`, as it is in the images.
+    pub program: PathBuf,
+}
+
 /// A release in a namespace. It is uninstalled when its test has passed.
 pub struct Release<'a> {
     cluster: &'a Cluster,
@@ -177,6 +189,23 @@ impl<'a> Release<'a> {
             name: name.to_owned(),
             namespace: namespace.name().to_owned(),
         }
+    }
+
+    /// Runs a test with a release for the real node; release and namespace are named for what it is about.
+    pub fn on_the_node(purpose: &str, test: impl AsyncFnOnce(OnTheNode<'_>)) {
+        on_cluster(Tier::Node, async |cluster| {
+            cluster.install_definitions();
+            let program = cluster.install_images();
+            let namespace = cluster.namespace(purpose).await;
+            test(OnTheNode {
+                cluster: &cluster,
+                chart: Chart::copied(),
+                release: Release::new(&cluster, purpose, &namespace),
+                values: on_the_node(&[namespace.name()]),
+                program,
+            })
+            .await;
+        });
     }
 
     /// A command of Helm about this release.

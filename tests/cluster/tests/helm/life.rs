@@ -4,7 +4,7 @@ use cluster::{Cluster, Tier, eventually, on_cluster, on_fake_nodes, within};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-use crate::chart::{Chart, Release, on_the_node};
+use crate::chart::{Chart, OnTheNode, Release, on_the_node};
 use crate::operators::metrics;
 
 /// A job whose pods run on nodes where nothing ends by itself.
@@ -55,21 +55,22 @@ fn operators(release: &Release<'_>) -> Vec<String> {
 
 #[test]
 fn a_job_lives_through_upgrade_and_uninstallation_and_ends_after_the_next_installation() {
-    on_cluster(Tier::Node, async |cluster| {
-        cluster.install_definitions();
-        cluster.install_images();
-        let namespace = cluster.namespace("life").await;
-        let chart = Chart::copied();
-        let release = Release::new(&cluster, "life", &namespace);
-        let mut values = on_the_node(&[namespace.name()]);
+    Release::on_the_node("life", async |node| {
+        let OnTheNode {
+            cluster,
+            chart,
+            release,
+            mut values,
+            ..
+        } = node;
         // The definition too, whoever had it before; no other test asks for it.
         values["crds"] = json!({"takeOver": true});
         release.install(&chart, &values).expect_success();
 
-        let path = Cluster::jobs_path(namespace.name());
+        let path = Cluster::jobs_path(&release.namespace);
         let taken = cluster.send("POST", &path, &endless("long")).await;
         taken.expect("the job is taken");
-        becomes(&cluster, namespace.name(), "long", "Running").await;
+        becomes(cluster, &release.namespace, "long", "Running").await;
         let at_first = pods(&release, "long");
         assert_eq!(at_first.len(), 4, "scheduler, runner, two workers");
 
@@ -91,7 +92,7 @@ fn a_job_lives_through_upgrade_and_uninstallation_and_ends_after_the_next_instal
         .await;
         assert_eq!(pods(&release, "long"), at_first);
         assert_eq!(
-            job(&cluster, namespace.name(), "long").await["status"]["jobStatus"],
+            job(cluster, &release.namespace, "long").await["status"]["jobStatus"],
             "Running"
         );
         // The program ends while nobody looks.
@@ -103,8 +104,8 @@ fn a_job_lives_through_upgrade_and_uninstallation_and_ends_after_the_next_instal
         ]);
 
         release.install(&chart, &values).expect_success();
-        becomes(&cluster, namespace.name(), "long", "Complete").await;
-        nothing_was_forbidden(&cluster, &release).await;
+        becomes(cluster, &release.namespace, "long", "Complete").await;
+        nothing_was_forbidden(cluster, &release).await;
         release.kubectl(&["delete", "daskjob", "long", "--wait"]);
         eventually("nothing of it is left", async || {
             pods(&release, "long").is_empty()
@@ -177,13 +178,14 @@ fn releases_of_one_name_run_jobs_side_by_side_each_its_own() {
 /// Word for word, by a shell.
 #[test]
 fn the_commands_that_an_installation_prints_run_a_first_job() {
-    on_cluster(Tier::Node, async |cluster| {
-        cluster.install_definitions();
-        cluster.install_images();
-        let namespace = cluster.namespace("notes").await;
-        let chart = Chart::copied();
-        let release = Release::new(&cluster, "notes", &namespace);
-        let mut values = on_the_node(&[namespace.name()]);
+    Release::on_the_node("notes", async |node| {
+        let OnTheNode {
+            cluster,
+            chart,
+            release,
+            mut values,
+            ..
+        } = node;
         values["crds"] = json!({"install": false});
         let said = release.install(&chart, &values).expect_success();
         let (_, commands) = said.split_once("Is it ready?").expect("the notes");
@@ -195,7 +197,7 @@ fn the_commands_that_an_installation_prints_run_a_first_job() {
             .filter(is_command)
             .map(|line| format!("{line}\n"))
             .collect();
-        let output = shell(&cluster, &script);
+        let output = shell(cluster, &script);
         assert!(output.contains("328350\n"), "{script}{output}");
         assert!(
             output.contains("the job's program ended with code 0"),

@@ -10,6 +10,7 @@ mod definition;
 mod kubectl;
 mod life;
 mod operators;
+mod preview;
 mod refusals;
 mod rendering;
 mod rights;

@@ -1,9 +1,9 @@
 //! Operators as the chart installs them, on the real node.
 
-use cluster::{Cluster, Tier, eventually, on_cluster};
+use cluster::{Cluster, eventually};
 use serde_json::{Value, json};
 
-use crate::chart::{Chart, Release, on_the_node};
+use crate::chart::{OnTheNode, Release};
 
 /// Somebody holds the Lease, and will for long: who waits for it reads everything and writes nothing.
 pub async fn hold_lease(cluster: &Cluster, namespace: &str, name: &str) {
@@ -33,20 +33,22 @@ fn now(cluster: &Cluster) -> String {
 
 #[test]
 fn an_operator_of_all_namespaces_has_the_rights_to_list_what_it_needs() {
-    on_cluster(Tier::Node, async |cluster| {
-        cluster.install_definitions();
-        cluster.install_images();
-        let namespace = cluster.namespace("everywhere").await;
-        hold_lease(&cluster, namespace.name(), "all-daskjob-operator").await;
-        let chart = Chart::copied();
-        let release = Release::new(&cluster, "all", &namespace);
-        let mut values = on_the_node(&[]);
+    Release::on_the_node("everywhere", async |node| {
+        let OnTheNode {
+            cluster,
+            chart,
+            release,
+            mut values,
+            ..
+        } = node;
+        hold_lease(cluster, &release.namespace, "everywhere-daskjob-operator").await;
+        values["watchNamespaces"] = json!([]);
         values["replicas"] = json!(2);
         // Ready is who has listed everything.
         release.install_without_definition(&chart, &values);
         let logs = [
             "logs",
-            "--selector=app.kubernetes.io/instance=all",
+            "--selector=app.kubernetes.io/instance=everywhere",
             "--prefix",
         ];
         let said = release.kubectl(&logs);
@@ -68,13 +70,14 @@ fn an_operator_of_all_namespaces_has_the_rights_to_list_what_it_needs() {
 
 #[test]
 fn the_second_replica_goes_on_where_the_first_was_told_to_stop() {
-    on_cluster(Tier::Node, async |cluster| {
-        cluster.install_definitions();
-        cluster.install_images();
-        let namespace = cluster.namespace("replicas").await;
-        let chart = Chart::copied();
-        let release = Release::new(&cluster, "pair", &namespace);
-        let mut values = on_the_node(&[namespace.name()]);
+    Release::on_the_node("pair", async |node| {
+        let OnTheNode {
+            cluster,
+            chart,
+            release,
+            mut values,
+            ..
+        } = node;
         values["replicas"] = json!(2);
         release.install_without_definition(&chart, &values);
         let holder = || {
@@ -95,7 +98,7 @@ fn the_second_replica_goes_on_where_the_first_was_told_to_stop() {
         .await;
         eventually("it acts", async || {
             // It may be one that was made in place of the first.
-            let logs = ["logs", &holder(), "--namespace", namespace.name()];
+            let logs = ["logs", &holder(), "--namespace", &release.namespace];
             let said = cluster.kubectl(&logs, "");
             said.stdout.contains("jobs are looked at")
         })

@@ -2,6 +2,7 @@
 
 use cluster::{Cluster, Tier, on_cluster};
 use serde_json::{Value, json};
+use std::sync::OnceLock;
 
 use crate::chart::{Chart, kubernetes, objects, of_kind, the};
 
@@ -195,15 +196,21 @@ fn what_is_off_by_default_is_rendered_only_when_asked_for() {
     });
 }
 
+/// The objects of a release with every value other than its default, rendered once for all tests of a process.
+fn with_everything(cluster: &Cluster) -> &'static [Value] {
+    static OBJECTS: OnceLock<Vec<Value>> = OnceLock::new();
+    OBJECTS.get_or_init(|| {
+        let rendered = Chart::copied().render(cluster, "there", &everything("jobs"));
+        objects(&rendered.expect_success())
+    })
+}
+
 /// What must agree with what, in the objects of a release.
 #[test]
 fn selectors_meet_the_pods_and_the_ports_they_are_for() {
     on_cluster(Tier::ControlPlane, async |cluster| {
-        let chart = Chart::copied();
-        let values = everything("jobs");
-        let rendered = chart.render(&cluster, "there", &values).expect_success();
-        let objects = objects(&rendered);
-        let pod = &the(&objects, "Deployment")["spec"]["template"];
+        let objects = with_everything(&cluster);
+        let pod = &the(objects, "Deployment")["spec"]["template"];
         let selects = |selector: &Value| {
             let selector = selector.as_object().expect("a selector is a map");
             !selector.is_empty()
@@ -212,22 +219,22 @@ fn selectors_meet_the_pods_and_the_ports_they_are_for() {
                     .all(|(key, value)| pod["metadata"]["labels"][key] == *value)
         };
         assert!(selects(
-            &the(&objects, "Deployment")["spec"]["selector"]["matchLabels"]
+            &the(objects, "Deployment")["spec"]["selector"]["matchLabels"]
         ));
         assert!(selects(
-            &the(&objects, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"]
+            &the(objects, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"]
         ));
         assert!(selects(
-            &the(&objects, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"]
+            &the(objects, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"]
         ));
         assert!(selects(
-            &the(&objects, "PodMonitor")["spec"]["selector"]["matchLabels"]
+            &the(objects, "PodMonitor")["spec"]["selector"]["matchLabels"]
         ));
         let spread = &pod["spec"]["topologySpreadConstraints"][0];
         assert!(selects(&spread["labelSelector"]["matchLabels"]), "{spread}");
-        let service = the(&objects, "Service");
+        let service = the(objects, "Service");
         assert!(selects(&service["spec"]["selector"]));
-        let monitor = &the(&objects, "ServiceMonitor")["spec"];
+        let monitor = &the(objects, "ServiceMonitor")["spec"];
         for (key, value) in monitor["selector"]["matchLabels"]
             .as_object()
             .expect("a map")
@@ -243,7 +250,7 @@ fn selectors_meet_the_pods_and_the_ports_they_are_for() {
             service["spec"]["ports"][0]["name"]
         );
         assert_eq!(
-            the(&objects, "PodMonitor")["spec"]["podMetricsEndpoints"][0]["port"],
+            the(objects, "PodMonitor")["spec"]["podMetricsEndpoints"][0]["port"],
             "http"
         );
         for probe in ["livenessProbe", "readinessProbe"] {
@@ -255,11 +262,8 @@ fn selectors_meet_the_pods_and_the_ports_they_are_for() {
 #[test]
 fn the_operator_is_told_who_it_is_and_whom_to_work_for() {
     on_cluster(Tier::ControlPlane, async |cluster| {
-        let chart = Chart::copied();
-        let values = everything("jobs");
-        let rendered = chart.render(&cluster, "there", &values).expect_success();
-        let objects = objects(&rendered);
-        let pod = &the(&objects, "Deployment")["spec"]["template"];
+        let objects = with_everything(&cluster);
+        let pod = &the(objects, "Deployment")["spec"]["template"];
         let environment = pod["spec"]["containers"][0]["env"].as_array();
         let of = |name: &str| {
             let environment = environment.expect("it has an environment");
@@ -283,7 +287,7 @@ fn the_operator_is_told_who_it_is_and_whom_to_work_for() {
         );
         // The Lease the operator asks for is the one it may have.
         let lease = said("DASKJOB_OPERATOR_LEASE_NAME");
-        let rules = of_kind(&objects, "Role").into_iter().flat_map(|role| {
+        let rules = of_kind(objects, "Role").into_iter().flat_map(|role| {
             let rules = role["rules"].as_array().expect("rules are a list");
             rules.iter()
         });

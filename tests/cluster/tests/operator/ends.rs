@@ -163,3 +163,50 @@ fn without_an_operator_no_container_of_a_finished_job_goes_on() {
         scene.completes("waits").await;
     });
 }
+
+#[test]
+#[ignore = "it changes what no manifest can: the time that a runner waits"]
+fn a_runner_whose_scheduler_never_comes_and_whose_operator_is_gone_gives_up() {
+    with_operator("abandoned", async |scene| {
+        let mut abandoned = job(scene, "abandoned", ADDS);
+        abandoned["spec"]["scheduler"] = json!({"image": "localhost/no/such:1"});
+        scene.submit(&abandoned).await;
+        let waits = async || {
+            let runners = scene.pods("abandoned", Role::Runner).await;
+            let states = runners
+                .iter()
+                .map(|pod| &pod["status"]["containerStatuses"][0]["state"]);
+            states.into_iter().any(|state| state["running"].is_object())
+        };
+        scene.eventually("the runner waits", waits).await;
+        let mut runner = scene.pods("abandoned", Role::Runner).await.remove(0);
+        scene.kill_operator();
+        // The same pod, but for a week that has become three seconds.
+        let words = runner["spec"]["containers"][0]["command"].as_array_mut();
+        let words = words.expect("a command is a list");
+        let flag = words.iter().position(|word| word == "--scheduler-timeout");
+        words[flag.expect("the runner has a bound") + 1] = json!("3");
+        let mut spec = runner["spec"].take();
+        spec["nodeName"].take();
+        let copy = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "given-up"}, "spec": spec});
+        let path = format!("/api/v1/namespaces/{}/pods", scene.namespace());
+        let taken = scene.cluster.send("POST", &path, &copy).await;
+        taken.expect("the pod is taken");
+        let mut last = json!(null);
+        let gives_up = async || {
+            let pod = scene
+                .cluster
+                .send("GET", &format!("{path}/given-up"), &json!({}))
+                .await;
+            last = pod.expect("it is there")["status"].take();
+            last["phase"] == "Failed"
+        };
+        scene.eventually("it gives up", gives_up).await;
+        let ended = &last["containerStatuses"][0]["state"]["terminated"];
+        assert_eq!(ended["exitCode"], 70, "{last:#}");
+        let said = ended["message"].as_str().unwrap_or_default();
+        for told in ["did not answer within 3 s", "SchedulerLost"] {
+            assert!(said.contains(told), "{told}: {last:#}");
+        }
+    });
+}

@@ -14,6 +14,5 @@ mod in_a_pod;
 mod jobs;
 mod kills;
 mod losses;
-mod process;
 mod scene;
 mod waits;

@@ -3,17 +3,15 @@
 //! Invariant: a test that has passed leaves nothing, and has seen that of each of its jobs nothing was left that should
 //! not be.
 
-use std::path::PathBuf;
-use std::thread;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use cluster::{Cluster, TestNamespace, Tier, on_cluster, within};
+use cluster::{Cluster, Workplace, in_a_workplace, within};
 use contract::status::{Failure, JobStatus, Phase, condition};
 use contract::{Role, labels};
 use serde_json::{Value, json};
 
 use crate::cues::Cues;
-use crate::process::{OperatorProcess, log_tail};
 
 /// How long any step of a job may take on a busy machine.
 const LONGEST: Duration = Duration::from_secs(180);
@@ -27,11 +25,22 @@ const KINDS: [(&str, &str); 4] = [
 ];
 
 pub struct Scene<'a> {
-    pub cluster: &'a Cluster,
+    workplace: Workplace<'a>,
     pub cues: Cues,
-    namespace: TestNamespace<'a>,
-    program: PathBuf,
-    operator: Option<OperatorProcess>,
+}
+
+impl<'a> Deref for Scene<'a> {
+    type Target = Workplace<'a>;
+
+    fn deref(&self) -> &Workplace<'a> {
+        &self.workplace
+    }
+}
+
+impl<'a> DerefMut for Scene<'a> {
+    fn deref_mut(&mut self) -> &mut Workplace<'a> {
+        &mut self.workplace
+    }
 }
 
 /// Runs a test with an operator of its own.
@@ -44,35 +53,14 @@ pub fn with_operator(purpose: &str, test: impl AsyncFnOnce(&mut Scene<'_>)) {
 
 /// The same for a test that brings the operator itself.
 pub fn without_operator(purpose: &str, test: impl AsyncFnOnce(&mut Scene<'_>)) {
-    on_cluster(Tier::Node, async |cluster| {
-        cluster.install_definitions();
-        let program = cluster.install_images();
+    in_a_workplace(purpose, env!("CARGO_TARGET_TMPDIR"), async |workplace| {
         let mut scene = Scene {
-            cluster: &cluster,
+            workplace,
             cues: Cues::listen().await,
-            namespace: cluster.namespace(purpose).await,
-            program,
-            operator: None,
         };
         test(&mut scene).await;
         scene.end().await;
     });
-}
-
-// The operator.
-impl Scene<'_> {
-    pub fn start_operator(&mut self) {
-        let operator = OperatorProcess::start(self.cluster, &self.program, self.namespace.name());
-        self.operator = Some(operator);
-    }
-
-    pub fn kill_operator(&mut self) {
-        self.operator.take().expect("there is one").kill();
-    }
-
-    pub fn namespace(&self) -> &str {
-        self.namespace.name()
-    }
 }
 
 // The job's resource.
@@ -154,7 +142,7 @@ impl Scene<'_> {
             "not within {LONGEST:?}: {what}\n{:#}\n{}\n{}",
             Value::from(statuses),
             self.cluster.kubectl(&pods, "").stdout,
-            log_tail(self.namespace())
+            self.end_of_operator_log()
         );
     }
 
@@ -272,28 +260,16 @@ impl Scene<'_> {
         let jobs = jobs.expect("jobs can be listed");
         for job in jobs["items"].as_array().into_iter().flatten() {
             let name = name_of(job);
-            if self.operator.is_none() {
+            if !self.has_operator() {
                 self.start_operator();
             }
             self.delete(&name).await;
             self.is_gone(&name).await;
         }
-        self.operator = None;
     }
 }
 
 pub fn name_of(object: &Value) -> String {
     let name = object["metadata"]["name"].as_str();
     name.expect("every object has a name").to_owned()
-}
-
-impl Drop for Scene<'_> {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            eprintln!(
-                "log of the operator: {}",
-                crate::process::log_of(self.namespace()).display()
-            );
-        }
-    }
 }
