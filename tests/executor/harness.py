@@ -20,8 +20,8 @@ import tempfile
 import threading
 
 import msgpack
+from cloudpickle import dumps as pickle_dumps
 from distributed.protocol import dumps, loads, to_serialize
-from distributed.protocol.pickle import dumps as pickle_dumps
 from distributed.protocol.serialize import msgpack_encode_default
 
 SOURCES = pathlib.Path(__file__).resolve().parents[2] / "python" / "daskjob" / "executor"
@@ -48,10 +48,14 @@ def pickled(task):
     return [pack({"pickled-obj": pickle_dumps(task), "num-sub-frames": 0, "compression": []}), []]
 
 
+def message_frames(message) -> list:
+    return [bytes(frame) for frame in dumps(message, context={"compression": None})]
+
+
 def value_of(thing):
     """[header, frames] as a peer gives it."""
-    _, header, *frames = dumps([to_serialize(thing)])
-    return [header, [bytes(frame) for frame in frames]]
+    _, header, *frames = message_frames([to_serialize(thing)])
+    return [header, frames]
 
 
 def thing_of(value):
@@ -273,8 +277,7 @@ class Executor:
 
     def call(self, op, **message):
         request = next(self.numbers)
-        frames = [bytes(frame) for frame in dumps({"op": op, "reply": True, **message})]
-        self.send(["call", request, op, frames])
+        self.send(["call", request, op, message_frames({"op": op, "reply": True, **message})])
         frames = self.expect("answer", request)[2]
         return loads(frames) if frames else None
 

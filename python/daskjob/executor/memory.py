@@ -14,6 +14,8 @@ import threading
 
 IN_SHARED_MEMORY_BYTES = 64 << 10
 ALIGNMENT = 64
+#: For `dumps`: the worker compresses where it pays, on its way out.
+UNCOMPRESSED = {"compression": None}
 #: The kernel takes no more in one call.
 WRITE_BYTES = 1 << 30
 BUFFERS_IN_ONE_WRITE = 512

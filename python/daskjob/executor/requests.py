@@ -54,7 +54,7 @@ async def answer(worker, line, request, op: str, frames: list) -> None:
         line.post(["answer", request, []])
         return
     try:
-        reply = dumps(result, serializers=serializers)
+        reply = dumps(result, serializers=serializers, context=memory.UNCOMPRESSED)
     except Exception as error:
         reply = dumps(error_message(error, status="uncaught-error"))
     departures = memory.Departures()

@@ -14,11 +14,11 @@ import threading
 import types
 from struct import Struct
 
-import msgpack
 from dask._task_spec import Task
 from distributed.protocol.compression import decompress
-from distributed.protocol.serialize import merge_and_deserialize, msgpack_decode_default
-from distributed.protocol.utils import msgpack_opts
+from msgpack import unpackb
+
+from .values import unseal
 
 FRAME = Struct("<3sQ").pack
 #: How a start ends: the class loaded for the first time, an empty task made of it and not remembered.
@@ -105,16 +105,15 @@ def is_coroutine(task) -> bool:
 
 def open_spec(parcel, starts: SharedStarts):
     """(task, whether it is a coroutine function's) from a run_spec as compute-task carries it."""
-    header, frames = parcel.header, parcel.frames
-    header = msgpack.unpackb(header, object_hook=msgpack_decode_default, use_list=False, **msgpack_opts)
+    header = unpackb(parcel.header, use_list=False, strict_map_key=False)
     pickled = header.get("pickled-obj")
-    if pickled is not None and not frames:
+    if pickled is None:
+        task = unseal(parcel)
+        return task, is_coroutine(task)
+    if not parcel.frames:
         return starts.task(pickled)
     buffers = parcel.buffers()
     if any(header.get("compression") or ()):
         buffers = decompress(header, buffers)
-    if pickled is None:
-        task = merge_and_deserialize(header, buffers)
-    else:
-        task = pickle.loads(pickled, buffers=buffers)
+    task = pickle.loads(pickled, buffers=buffers)
     return task, is_coroutine(task)

@@ -189,7 +189,7 @@ class Worker(stock.Worker):
     # -- to the scheduler ----------------------------------------------------------------------------------------------
 
     def batched_send(self, msg) -> None:
-        frames = memory.shared(dumps(msg))
+        frames = memory.shared(dumps(msg, context=memory.UNCOMPRESSED))
         departures = memory.Departures()
         self.line.post_with(["send", departures.frames(frames)], departures.descriptors)
 
