@@ -22,6 +22,8 @@ pub struct Made {
     pub refused: Vec<RefusedCreate>,
     /// Some were left for the next round.
     pub more: bool,
+    /// They were left to make room for other jobs.
+    pub made_room: bool,
     pub error: Option<CallError>,
 }
 
@@ -70,7 +72,8 @@ impl Maker<'_> {
                 break;
             }
             if stage.first().map(rank) == Some(0) && (self.others_wait)() {
-                made.more |= stage.len() < creates.len();
+                made.made_room = stage.len() < creates.len();
+                made.more |= made.made_room;
                 break;
             }
         }

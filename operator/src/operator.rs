@@ -52,6 +52,8 @@ struct Note {
     waits_since: Option<Time>,
     /// When we stored a status last, and which version that made.
     wrote: Option<(Instant, String)>,
+    /// The last round made room for other jobs in the middle of its creates, and knew all there was.
+    left_off: bool,
 }
 
 /// An operator at work.
@@ -226,6 +228,24 @@ impl Operator {
             note.waits_since = None;
             note.wrote = Some((clock::instant(), version.to_owned()));
         }
+    }
+
+    /// The next round goes on where this one leaves off.
+    pub(crate) fn leave_off(&self, uid: &Uid) {
+        if let Some(note) = self.notes().get_mut(uid) {
+            note.left_off = true;
+        }
+    }
+
+    /// Whether the round before left off, and nobody but us has changed the job of this version since: there is then nothing
+    /// that we do not know of.
+    pub(crate) fn goes_on(&self, uid: &Uid, version: &str) -> bool {
+        let mut notes = self.notes();
+        let Some(note) = notes.get_mut(uid) else {
+            return false;
+        };
+        let wrote_last = note.wrote.as_ref().is_some_and(|(_, own)| own == version);
+        std::mem::take(&mut note.left_off) && wrote_last
     }
 
     /// How long to leave a status alone that somebody else changed right after us: two replicas that know different

@@ -91,6 +91,9 @@ pub async fn reconcile(
             continue;
         }
         let stored = round.store_status(&plan).await?;
+        if made.made_room && round.seen.fresh {
+            operator.leave_off(uid);
+        }
         if let Some(error) = made.error {
             return Err(error.into());
         }
@@ -131,6 +134,7 @@ impl<'a> Round<'a> {
             None => observe::gone(&view, uid, domain),
         };
         let is_unsure = view.job.is_none() && !view.is_gone;
+        let goes_on = operator.goes_on(uid, &job.version);
         let mut round = Round {
             operator,
             uid,
@@ -139,6 +143,7 @@ impl<'a> Round<'a> {
             seen,
         };
         round.seen.facts = round.facts();
+        round.seen.fresh = goes_on;
         if is_unsure {
             // What belongs to a job that no watch has shown: only the API server knows whether it is gone.
             round.look_closer().await?;

@@ -208,6 +208,7 @@ impl Server {
     fn carry_out(&self, method: &Method, asked: &Asked, body: Value) -> Answer {
         let mut storage = self.storage();
         let plural = asked.plural.as_str();
+        storage.reads += u32::from(method == Method::GET);
         match (method.as_str(), asked.name.as_deref(), asked.status) {
             ("GET", None, _) => {
                 let selected = storage.of(plural).filter(|object| asked.selects(object));

@@ -19,6 +19,8 @@ pub struct Storage {
     /// Watches from before this version are told that it is too old.
     pub oldest: u64,
     pub writes: Writes,
+    /// Lists and gets, those that begin a watch included.
+    pub reads: u32,
     /// Virtual seconds since the beginning, set by the world.
     pub now: u64,
     /// When jobs were deleted, by uid.

@@ -186,6 +186,12 @@ async fn many_jobs_at_once_have_their_services_before_their_pods() {
     assert!(services > JOBS - 20, "{services} of {JOBS}");
     let all = |world: &World| world.workers() == 2 * JOBS;
     world.until("all workers run", all).await;
+    let writes = world.server.storage().writes;
+    let expected = u32::try_from(JOBS).unwrap() * 6;
+    assert_eq!(writes.creates, expected, "{writes:?}");
+    // Nobody asked again for what was left in the middle; each of the watches begins with a list.
+    let reads = world.server.storage().reads;
+    assert!(reads < 10, "{reads}");
 }
 
 /// Pods refused as they are, and a quota that never grows: told, waited for, ended by the deadline.
