@@ -109,6 +109,23 @@ fn an_image_that_does_not_exist_is_waited_for_until_the_deadline() {
     });
 }
 
+#[test]
+#[ignore = "the same with a deadline that lets the kubelet speak first is tested always"]
+fn a_deadline_that_is_sooner_than_the_kubelets_word_names_the_image() {
+    with_operator("image-soon", async |scene| {
+        let mut nowhere = job(scene, "nowhere", ADDS);
+        nowhere["spec"]["workers"]["image"] = json!("localhost/no/such:1");
+        nowhere["spec"]["startDeadlineSeconds"] = json!(9);
+        scene.submit(&nowhere).await;
+        let failure = scene.fails("nowhere").await;
+        assert_eq!(failure.reason, reason::START_DEADLINE_EXCEEDED);
+        for named in ["nowhere-1-worker-default-0", "localhost/no/such:1"] {
+            assert!(failure.message.contains(named), "{failure:#?}");
+        }
+        println!("{failure:#?}");
+    });
+}
+
 /// The real node takes no pods until this is dropped.
 struct Cordoned<'a>(&'a Cluster, &'a str);
 
