@@ -186,8 +186,8 @@ def test_rejoin_waits_for_a_slot_and_takes_it():
 
             from distributed import rejoin, secede
 
-            secede()
             builtins.event = threading.Event()
+            secede()
             builtins.event.wait(60)
             rejoin()
             pool = get_worker().executors["default"]
@@ -542,7 +542,7 @@ def test_the_p2p_plugin_is_served():
 
     from distributed.shuffle import ShuffleWorkerPlugin
 
-    with Executor() as executor:
+    with Executor(environment={"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "100ms"}) as executor:
         executor.call("plugin-add", plugin=pickle.dumps(ShuffleWorkerPlugin()), name="shuffle")
         served = executor.client_run(lambda dask_worker: sorted(dask_worker.handlers.added() | dask_worker.stream_handlers.added()))
         assert served == ["shuffle-fail", "shuffle_inputs_done", "shuffle_receive"]

@@ -113,24 +113,6 @@ def test_coroutine_tasks_have_an_asynchronous_client(executor):
     assert executor.run(asks) == 7
 
 
-def test_futures_given_to_a_task_can_be_asked_for_their_result(executor, scheduler):
-    with Client(scheduler, set_as_default=False) as client:
-        future = client.submit(lambda: 11, pure=False)
-        future.result()
-
-        def asks(box):
-            return box.future.result(timeout=30)
-
-        assert executor.run(asks, Box(future)) == 11
-
-
-class Box:
-    """Hides a future, so that it is no dependency."""
-
-    def __init__(self, future):
-        self.future = future
-
-
 def test_locks_variables_and_queues_work(executor):
     def uses():
         from distributed import Lock, Queue, Semaphore, Variable

@@ -57,6 +57,8 @@ def same(one, other) -> bool:
 @pytest.mark.parametrize("name", THINGS)
 def test_values_come_and_go_unchanged(executor, name):
     thing = THINGS[name]
+    if unpack(value_of(thing)[0]).get("serializer") == "error":
+        pytest.skip("this release cannot serialise it either")
     if name == "small":
         executor.put(name, thing)
     else:
