@@ -65,7 +65,7 @@ impl Watches {
         for scope in scopes {
             let jobs = self.clone().follow_jobs(scope.clone(), unsynced.clone());
             tasks.spawn(jobs);
-            let pods = watcher(self.api::<SlimPod>(scope.as_deref()), self.owned());
+            let pods = self.watched::<SlimPod>(scope.as_deref(), self.owned());
             let pods = pods.map(|event| {
                 event.map(|event| {
                     translated(event, |pod| {
@@ -100,6 +100,32 @@ impl Watches {
         }
     }
 
+    /// What becomes of all objects of a kind. Where the server refuses to open a watch because what follows a version is
+    /// no longer known, everything is listed anew: the client alone would ask for the same version for ever.
+    fn watched<K>(
+        &self,
+        scope: Option<&str>,
+        config: watcher::Config,
+    ) -> impl Stream<Item = watcher::Result<Event<K>>> + Send + use<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
+    {
+        let api = self.api::<K>(scope);
+        let open = move || Box::pin(watcher(api.clone(), config.clone()));
+        futures::stream::unfold((open(), open), |(mut stream, open)| async move {
+            let event = stream.next().await?;
+            if matches!(&event, Err(error) if is_gone(error)) {
+                stream = open();
+            }
+            Some((event, (stream, open)))
+        })
+    }
+
     /// What we made, of all jobs.
     fn owned(&self) -> watcher::Config {
         watcher::Config::default()
@@ -122,10 +148,7 @@ impl Watches {
             + Sync
             + 'static,
     {
-        let stream = watcher(
-            self.api::<PartialObjectMeta<K>>(scope.as_deref()),
-            self.owned(),
-        );
+        let stream = self.watched::<PartialObjectMeta<K>>(scope.as_deref(), self.owned());
         let stream = stream.map(move |event| {
             event.map(|event| {
                 translated(event, |object| {
@@ -198,10 +221,8 @@ impl Watches {
     }
 
     async fn follow_jobs(self: Arc<Self>, scope: Option<String>, unsynced: Arc<Unsynced>) {
-        let stream = watcher(
-            self.api::<RawJob>(scope.as_deref()),
-            watcher::Config::default().page_size(PAGE),
-        );
+        let everything = watcher::Config::default().page_size(PAGE);
+        let stream = self.watched::<RawJob>(scope.as_deref(), everything);
         let mut stream = pin!(stream.default_backoff());
         let mut listed = BTreeSet::new();
         let mut is_synced = false;
@@ -280,6 +301,10 @@ fn translated<K>(
         Event::Init => Event::Init,
         Event::InitDone => Event::InitDone,
     }
+}
+
+fn is_gone(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 410)
 }
 
 fn warn_of(kind: &str, error: &watcher::Error) {

@@ -55,6 +55,11 @@ async fn a_watch_that_is_told_to_begin_anew_changes_no_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_watch_that_cannot_be_opened_where_it_ended_begins_anew() {
+    cut_everywhere(Cut::GoneWhenOpened).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_watch_that_ends_with_a_bookmark_goes_on_from_there() {
     cut_everywhere(Cut::BookmarkAndTheEnd).await;
 }

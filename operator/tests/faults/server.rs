@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -65,6 +65,8 @@ struct Faults {
     /// Messages of watches so far, and instead of which of them something else comes.
     messages: u32,
     cut: Option<(u32, Cut)>,
+    /// No watch of this kind is opened from before this version.
+    forgotten: BTreeMap<String, u64>,
     /// Watches that are open now.
     watches: u32,
     /// The Lease ran out.
@@ -146,6 +148,9 @@ impl Server {
         let is_over = self.shared.faults.lock().unwrap().over.contains(&life);
         if is_over {
             return std::future::pending().await;
+        }
+        if asked.watch && self.is_forgotten(&asked) {
+            return respond(refusal(410, "Expired", "too old resource version"));
         }
         if asked.watch {
             let frames = Follower::new(self, asked).frames();
@@ -273,6 +278,19 @@ impl Server {
 
     pub fn resets(&self) -> watch::Receiver<u32> {
         self.shared.resets.subscribe()
+    }
+
+    /// What became of a kind before now is known no longer.
+    pub fn forget_before_now(&self, plural: &str) {
+        let now = self.storage().version;
+        let forgotten = &mut self.shared.faults.lock().unwrap().forgotten;
+        forgotten.insert(plural.to_owned(), now);
+    }
+
+    fn is_forgotten(&self, asked: &Asked) -> bool {
+        let forgotten = &self.shared.faults.lock().unwrap().forgotten;
+        let since = forgotten.get(&asked.plural);
+        since.is_some_and(|since| asked.version < *since)
     }
 
     /// The connection breaks.

@@ -26,6 +26,8 @@ pub enum Cut {
     HalfALineAndTheEnd,
     /// What comes after what this watch has told is no longer known.
     Gone,
+    /// The end, and whoever goes on from there is told the same without a watch being opened.
+    GoneWhenOpened,
     /// Word of how far it has come, and the end.
     BookmarkAndTheEnd,
     /// Word of how far it has come, and nothing else until its time is over.
@@ -149,6 +151,11 @@ impl Follower {
             }
             Some(Cut::Gone) => {
                 line = gone();
+                self.state = State::Ended;
+            }
+            Some(Cut::GoneWhenOpened) => {
+                self.server.forget_before_now(&self.asked.plural);
+                line = self.bookmark();
                 self.state = State::Ended;
             }
             Some(Cut::BookmarkAndTheEnd) => {
