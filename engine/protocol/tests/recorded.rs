@@ -9,8 +9,8 @@ use std::fs;
 use std::path::Path;
 
 use protocol::messages::{
-    Action, Actors, FromClient, FromWorker, Handshake, Request, decode_client_batch,
-    decode_worker_batch,
+    Action, Actors, FromClient, FromScheduler, FromWorker, Handshake, Priority, Request,
+    decode_client_batch, decode_scheduler_batch, decode_worker_batch, encode_worker_batch,
 };
 use protocol::pickle::{self, Node, PickleValue, Tree};
 use protocol::{
@@ -51,6 +51,10 @@ fn recording(name: &str) -> Frames {
 
 fn from_client(name: &str) -> Vec<FromClient> {
     decode_client_batch(&recording(name)).unwrap()
+}
+
+fn from_scheduler(name: &str) -> Vec<FromScheduler> {
+    decode_scheduler_batch(&recording(name)).unwrap()
 }
 
 fn from_worker(name: &str) -> Vec<FromWorker> {
@@ -261,4 +265,99 @@ fn calls_have_an_envelope_and_arguments() {
             "{op}"
         );
     }
+}
+
+#[test]
+fn a_worker_reads_orders_of_a_stock_scheduler() {
+    let [FromScheduler::ComputeTask(order)] = &from_scheduler("compute-task")[..] else {
+        panic!("not an order");
+    };
+    assert_eq!((&order.key, order.run_id), (&Key::str("increment-1"), 0));
+    assert_eq!(order.priority, Priority([-3.0, 1.0, 0.0]));
+    assert!(order.dependencies.is_empty() && order.resource_restrictions.is_empty());
+    assert!(!order.actor && order.span_id.is_some());
+    assert_eq!(order.annotations, map! {"priority" => 3, "retries" => 1});
+    let (pickle, _) = order.run_spec.as_ref().unwrap().pickle().unwrap();
+    assert!(Tree::read(&pickle).is_ok());
+
+    let [FromScheduler::FreeKeys(order)] = &from_scheduler("free-keys")[..] else {
+        panic!("not an order");
+    };
+    assert_eq!(order.keys, [Key::str("slow-1")]);
+    let [FromScheduler::AcquireReplicas(order)] = &from_scheduler("acquire-replicas")[..] else {
+        panic!("not an order");
+    };
+    let [replica] = &order.replicas[..] else {
+        panic!("{order:?}")
+    };
+    assert_eq!(
+        (&replica.key, replica.nbytes),
+        (&Key::str("scattered"), Some(300))
+    );
+    assert!(
+        replica.holders[0]
+            .as_str()
+            .unwrap()
+            .starts_with("tcp://127.0.0.1:")
+    );
+    assert!(matches!(
+        &from_scheduler("remove-worker")[..],
+        [FromScheduler::RemoveWorker(_)]
+    ));
+    assert!(matches!(
+        &from_scheduler("close")[..],
+        [FromScheduler::Close { .. }]
+    ));
+}
+
+#[test]
+fn what_a_worker_says_is_written_as_stock_workers_write_it() {
+    for name in [
+        "task-finished",
+        "task-erred",
+        "long-running",
+        "add-keys",
+        "release-worker-data",
+        "worker-status-change",
+        "log-event",
+    ] {
+        let recorded = recording(name);
+        let messages = decode_worker_batch(&recorded).unwrap();
+        let own = [FromWorker::KeepAlive, FromWorker::CloseStream];
+        assert_eq!(encode_worker_batch(&messages), recorded, "{name}");
+        let written = encode_worker_batch(&own);
+        assert_eq!(decode_worker_batch(&written).unwrap(), own);
+    }
+}
+
+/// `who_has` and `nbytes` need not agree, nor need a size be known, nor a priority have three parts.
+#[test]
+fn orders_with_gaps_are_read() {
+    let replica = |key: &str, nbytes: i64| (Value::from(key), Value::Int(nbytes));
+    let order = map! {
+        "op" => "compute-task",
+        "key" => "x",
+        "run_id" => 7,
+        "priority" => array![1],
+        "who_has" => map! {"a" => array!["tcp://10.0.0.1:1"], "b" => array![]},
+        "nbytes" => Value::Map(vec![replica("b", -1), replica("a", 5), replica("c", 6)]),
+        "resource_restrictions" => map! {"Z" => 1, "A" => 0.5},
+        "annotations" => Value::Map(Vec::new()),
+    };
+    let batch = Value::Array(vec![order]);
+    let read = decode_scheduler_batch(&encode_value(&batch)).unwrap();
+    let [FromScheduler::ComputeTask(order)] = &read[..] else {
+        panic!("{read:?}")
+    };
+    let sizes: Vec<_> = order.dependencies.iter().map(|own| own.nbytes).collect();
+    assert_eq!(sizes, [Some(5), None, Some(6)]);
+    let below = f64::NEG_INFINITY;
+    assert_eq!(order.priority, Priority([1.0, below, below]));
+    let amounts: Vec<_> = order
+        .resource_restrictions
+        .iter()
+        .map(|own| own.1)
+        .collect();
+    assert_eq!(amounts, [0.5, 1.0]);
+    assert!(order.annotations.is_nil() && order.run_spec.is_none());
 }
