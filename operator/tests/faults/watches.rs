@@ -5,6 +5,7 @@ use crate::storage::refusal;
 use bytes::Bytes;
 use futures::StreamExt;
 use http_body::Frame;
+use operator::clock::instant;
 use serde_json::{Value, json};
 use std::io;
 use std::time::Duration;
@@ -86,7 +87,7 @@ impl Follower {
                     return Some((Err(io::ErrorKind::ConnectionReset.into()), self));
                 }
                 State::OnlyBookmarks { until } => {
-                    if Instant::now() >= until {
+                    if instant() >= until {
                         return None;
                     }
                     tokio::time::sleep(BETWEEN_BOOKMARKS).await;
@@ -164,7 +165,7 @@ impl Follower {
             }
             Some(Cut::OnlyBookmarks) => {
                 line = self.bookmark();
-                let until = Instant::now() + LONGEST;
+                let until = instant() + LONGEST;
                 self.state = State::OnlyBookmarks { until };
             }
         }
