@@ -449,3 +449,78 @@ def test_common_starts_are_opened_once_and_give_what_whole_specs_give(executor):
         assert executor.outcome(200_000 + number)[0] == "done"
     assert [executor.value(f"start-{number}") for number in range(50)] == list(range(1, 51))
     assert thing_of(executor.fetch("start-3")[0]["start-3"]) == 4
+
+
+def test_a_failing_task_whose_arguments_cannot_be_shown_is_still_told(executor):
+    class Shy:
+        def __repr__(self):
+            raise RuntimeError("no")
+
+        def fails(self):
+            raise ValueError("told")
+
+    run = executor.begin(lambda shy: shy.fails(), Shy())
+    assert repr(exception_of(executor.outcome(run))) == "ValueError('told')"
+
+
+def test_a_value_whose_size_raises_is_the_tasks_error_and_absurd_sizes_are_bounded(executor):
+    class Sized:
+        def __init__(self, size):
+            self.size = size
+
+        def __sizeof__(self):
+            return self.size
+
+    message = executor.outcome(executor.begin(Sized, -1))
+    assert message[0] == "erred" and "__sizeof__" in message[4]
+    assert executor.outcome(executor.begin(Sized, 1 << 40))[2] >= 1 << 40
+
+
+def test_a_key_that_cannot_travel_is_refused_where_it_is_made(executor):
+    def puts():
+        from distributed import get_worker
+
+        get_worker().data[object()] = 1
+
+    with pytest.raises(TypeError, match="cannot be a key"):
+        executor.run(puts)
+    executor.settled()
+
+
+def test_collect_ends_what_only_refers_to_itself(executor):
+    def knots():
+        import builtins
+        import gc
+        import weakref
+
+        class Knot:
+            pass
+
+        gc.disable()
+        knot = Knot()
+        knot.self = knot
+        builtins.knot = weakref.ref(knot)
+
+    executor.run(knots)
+    executor.send(["collect"])
+    while executor.client_run(lambda: __import__("builtins").knot() is not None):
+        pass
+    executor.client_run(lambda: __import__("gc").enable())
+
+
+def test_one_that_hangs_tells_where_when_it_is_aborted(tmp_path):
+    with Executor() as executor:
+        begun = tmp_path / "begun"
+
+        def hangs_here(path):
+            import ctypes
+
+            open(path, "w").close()
+            ctypes.PyDLL(None).sleep(1000)
+
+        executor.begin(hangs_here, str(begun))
+        while not begun.exists():
+            pass
+        executor.process.send_signal(signal.SIGABRT)
+        assert executor.exit_code() == -signal.SIGABRT
+        assert "in hangs_here" in executor.said()

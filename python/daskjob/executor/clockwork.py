@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 
 TICK_SECONDS = 0.01
 IDLE_TICKS = 100
@@ -44,7 +45,12 @@ class Clockwork:
     def profile(self) -> None:
         if self.profile_seconds is None:
             return
-        self.worker.trigger_profile()
+        try:
+            self.worker.trigger_profile()
+        except Exception:  # a frame that cannot be described is one sample less
+            traceback.print_exc()
+            self.profile_seconds = None
+            return
         if (now := time.monotonic()) >= self.next_cycle:
             self.next_cycle = now + self.profile_seconds[1]
             self.worker.cycle_profile()

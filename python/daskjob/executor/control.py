@@ -38,6 +38,7 @@ class Control:
             "transition": self.transition,
             "status": self.set_status,
             "ping": self.ping,
+            "collect": values.collect,
             "close": self.close,
         }
 

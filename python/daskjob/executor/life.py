@@ -22,6 +22,7 @@ CLOSING_SECONDS = 20
 
 def main(channel, lifeline: int | None) -> None:
     faulthandler.enable()
+    gc.disable()  # until everything is imported
     if lifeline is not None:
         die_with(lifeline)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -68,11 +69,11 @@ async def live(channel, line, settings: dict, messages, descriptors) -> None:
     clockwork = Clockwork(line, tasks, worker, profile_seconds())
     control = Control(line, values, tasks, worker, clockwork, loop, closing)
     await announce(line, worker)
-    gc.collect()
     gc.freeze()
+    gc.enable()
     tasks.pool.start()
-    begin("daskjob-values", values.serve)
-    begin("daskjob-clockwork", clockwork.run)
+    begin("daskjob-values", guarded, values.serve)
+    begin("daskjob-clockwork", guarded, clockwork.run)
     begin("daskjob-control", control.run, messages, descriptors)
     hearing = loop.create_task(control.hear_in_order())
     await closing
@@ -114,13 +115,24 @@ async def make(line, settings: dict):
 async def announce(line, worker) -> None:
     worker.told_handlers = worker.added_handlers()
     worker.is_ready = True
+    information = await worker.get_startup_information()
     facts = {
         "pid": os.getpid(),
         "versions": worker.versions(),
         "handlers": worker.told_handlers,
-        "startup_information": await worker.get_startup_information(),
+        "startup_information": {name: value for name, value in information.items() if is_plain(name, value)},
     }
     line.post(["ready", facts])
+
+
+def is_plain(name, value) -> bool:
+    import msgpack
+
+    try:
+        msgpack.packb([name, value])
+    except Exception:
+        return False
+    return True
 
 
 async def let_executors_go(worker) -> None:
@@ -131,6 +143,17 @@ async def let_executors_go(worker) -> None:
     for executor in worker.executors.values():
         if executor not in ours:
             await asyncio.to_thread(executor.shutdown)
+
+
+def guarded(target) -> None:
+    """A thread of ours that fails would leave the worker waiting."""
+    from . import line
+
+    try:
+        target()
+    except BaseException:
+        traceback.print_exc()
+        line.end(line.LINE_ERROR, f"{threading.current_thread().name} failed")
 
 
 def begin(name: str, target, *arguments) -> None:

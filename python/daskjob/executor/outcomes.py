@@ -6,15 +6,12 @@ Owns the wording of `done` and `erred`. Must not know threads. Invariant: nothin
 
 from __future__ import annotations
 
-from sys import getsizeof
-
-from dask.sizeof import sizeof
 from dask.utils import typename
 from distributed.core import error_message
 from distributed.protocol import pickle as distributed_pickle
 
-#: What `dask.sizeof` measures with `getsizeof`, and nobody registers otherwise.
-PLAIN = frozenset([int, float, bool, complex, type(None), str])
+from .values import size_of
+
 TYPES_AT_MOST = 1000
 
 
@@ -42,8 +39,7 @@ def done(run, value, types: Types, start: float, stop: float, thread: int) -> li
     described = types.known.get(kind)
     if described is None:
         described = types.of(kind)
-    size = getsizeof(value) if kind in PLAIN else int(sizeof(value))
-    return ["done", run, size, described[0], described[1], start, stop, thread]
+    return ["done", run, size_of(value), described[0], described[1], start, stop, thread]
 
 
 def erred(run, error: BaseException, start: float | None, stop: float | None, thread: int) -> list:

@@ -7,10 +7,12 @@ opens a sealed value first, opens it for all.
 from __future__ import annotations
 
 import contextvars
+import gc
 import queue
 import threading
 from collections import OrderedDict
 from collections.abc import MutableMapping
+from sys import getsizeof
 
 import msgpack
 from dask.sizeof import sizeof
@@ -30,10 +32,14 @@ from . import memory
 from .memory import Departures, Parcel
 
 MISSING = object()
+COLLECT = object()
+#: What `dask.sizeof` measures with `getsizeof`, and nobody registers otherwise.
+PLAIN = frozenset([int, float, bool, complex, type(None), str])
 KEPT_BYTES_WITHOUT_LIMIT = 256 << 20
 #: So much goes into one part of an answer.
 PART_BYTES = 1 << 20
 PART_DESCRIPTORS = 32
+SIZE_AT_MOST = (1 << 63) - 1
 
 
 class Sealed:
@@ -101,11 +107,15 @@ class Values:
             if self.parcels:
                 for key in keys:
                     self.forget_parcel(key)
-        del dropped  # outside the lock: what ends here may run code of its own
+        if not all(type(value) in PLAIN for value in dropped):
+            self.requests.put((None, dropped))  # what ends may take its time, or run code of its own
 
     def forget_parcel(self, key) -> None:
         if self.parcels.pop(key, None) is not None and (size := self.copies.pop(key, None)) is not None:
             self.copied_bytes -= size
+
+    def collect(self) -> None:
+        self.requests.put((COLLECT, None))
 
     def fetch(self, request, keys) -> None:
         held = self.held
@@ -136,7 +146,10 @@ class Values:
     def serve(self) -> None:
         while True:
             request, entries = self.requests.get()
-            self.answer(request, entries)
+            if request is COLLECT:
+                collect()
+            elif request is not None:
+                self.answer(request, entries)
             del entries
 
     def answer(self, request, entries) -> None:
@@ -189,6 +202,24 @@ class Values:
                 self.forget_parcel(next(iter(self.copies)))
 
 
+def size_of(value) -> int:
+    """As stock counts it, within what the line can carry."""
+    if type(value) in PLAIN:
+        return getsizeof(value)
+    return min(max(int(sizeof(value)), 0), SIZE_AT_MOST)
+
+
+def collect() -> None:
+    """Gives back to the system what nobody refers to any more."""
+    import ctypes
+
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, AttributeError):
+        pass  # another C library than glibc: it returns memory by itself or not at all
+
+
 def pickled(error: BaseException) -> bytes:
     try:
         data = distributed_pickle.dumps(error)
@@ -208,8 +239,13 @@ class Data(MutableMapping):
         return self.values_held.open(key, self.values_held.held[key])
 
     def __setitem__(self, key, value):
+        try:
+            msgpack.packb(key, unicode_errors="surrogatepass")
+        except Exception:
+            raise TypeError(f"{key!r} cannot be a key") from None
+        size = size_of(value)
         self.values_held.add(key, value)
-        self.values_held.line.post(["hold", key, sizeof(value), typename(type(value))])
+        self.values_held.line.post(["hold", key, size, typename(type(value))])
 
     def __delitem__(self, key):
         del self.values_held.held[key]

@@ -179,12 +179,12 @@ class Worker(stock.Worker):
         self._status = value
 
     async def close(self, timeout=30, executor_wait=True, nanny=True, reason="worker-close"):
-        self.line.post(["leave", "close" if nanny else "restart", reason])
+        self.line.post(["leave", "close" if nanny else "restart", str(reason)])
         return "OK"
 
     async def close_gracefully(self, restart=None, reason="worker-close-gracefully"):
         restart = self.lifetime_restart if restart is None else restart
-        self.line.post(["leave", "restart" if restart else "close_gracefully", reason])
+        self.line.post(["leave", "restart" if restart else "close_gracefully", str(reason)])
 
     # -- to the scheduler ----------------------------------------------------------------------------------------------
 
@@ -199,13 +199,12 @@ class Worker(stock.Worker):
         self.batched_send({"op": "log-event", "topic": topic, "msg": msg})
 
     def log_failure(self, run, exception_text: str, traceback_text: str) -> None:
-        stock.logger.error(
-            "Compute Failed\nKey:       %s\nTask:      %s\nException: %s\nTraceback: %s\n",
-            run.key,
-            repr(run.task)[:1000],
-            exception_text,
-            traceback_text,
-        )
+        try:
+            task = repr(run.task)[:1000]
+        except Exception as error:  # arguments are the user's
+            task = f"cannot be shown: {type(error).__name__}"
+        words = "Compute Failed\nKey:       %s\nTask:      %s\nException: %s\nTraceback: %s\n"
+        stock.logger.error(words, run.key, task, exception_text, traceback_text)
 
     # -- to the state machine ------------------------------------------------------------------------------------------
 
