@@ -15,7 +15,9 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
-use protocol::messages::{Handshake, Request, decode_client_batch, decode_worker_batch};
+use protocol::messages::{
+    Handshake, Request, decode_client_batch, decode_scheduler_batch, decode_worker_batch,
+};
 use protocol::pickle::{self, Make, Mutation, Node, PartWriter, Tree};
 use protocol::{FrameDecoder, Frames, Key, Limits, Payload, decode_message};
 
@@ -239,7 +241,7 @@ proptest! {
         let frames = Frames(frames.into_iter().map(Bytes::from).collect());
         // What a level of nesting reserves, times the levels.
         within(5_000_000, 300, frames.total_len(), || {
-            let _typed = (decode_worker_batch(&frames), decode_client_batch(&frames), Handshake::read(&frames));
+            let _typed = (decode_worker_batch(&frames), decode_client_batch(&frames), decode_scheduler_batch(&frames), Handshake::read(&frames));
             if let Ok(value) = decode_message(&frames) {
                 let _keys = (Key::try_from(&value), value.as_keys());
                 if let Some(payload) = value.as_payload() {

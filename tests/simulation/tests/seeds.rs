@@ -72,7 +72,7 @@ fn run_seeds(workers: Workers) {
             scope.spawn(|| work(workers, seeds, &next, &failed, &total));
         }
     });
-    let failed = failed.into_inner().unwrap();
+    let failed = failed.into_inner().expect("its holders do not panic");
     for (seed, why) in failed.iter().take(12) {
         eprintln!("seed {seed} failed: {why}");
         eprintln!(
@@ -80,7 +80,7 @@ fn run_seeds(workers: Workers) {
             test_of(workers)
         );
     }
-    let total = total.into_inner().unwrap();
+    let total = total.into_inner().expect("its holders do not panic");
     println!("{workers:?}, {seeds} seeds: {total:#?}");
     if workers == Workers::Cores && seeds == SEEDS {
         for what in MUST_BE_SEEN {
