@@ -175,6 +175,11 @@ impl Worker {
         assert_eq!(self.queues.constrained_count(), constrained, "constrained");
         let threads = self.runs.iter().filter(|(_, run)| run.holds_thread).count();
         assert_eq!(self.runs.on_threads(), threads, "threads in use");
+        let long = self
+            .runs
+            .iter()
+            .filter(|(_, run)| run.holds_thread && !run.short);
+        assert_eq!(self.runs.all_short(), long.count() == 0, "long runs");
     }
 
     fn check_peers(&self) {

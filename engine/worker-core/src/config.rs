@@ -18,8 +18,9 @@ pub struct Config {
     pub address: Arc<str>,
     /// How many tasks run at a time, those that have seceded not counted.
     pub nthreads: usize,
-    /// Runs handed to the executor beyond `nthreads`, so that a thread that becomes free finds the next at once. They
-    /// count as executing: nobody can steal them.
+    /// So many runs are given to the executor beyond `nthreads` while everything it has takes less than a millisecond, so
+    /// that a thread that becomes free finds the next at once. They count as executing: nobody can steal them. Where one
+    /// takes long after all, they are called back.
     pub executions_ahead: usize,
     /// Abstract resources by name.
     pub resources: Vec<(Arc<str>, f64)>,
@@ -52,7 +53,7 @@ impl Config {
         Self {
             address: Arc::from(address),
             nthreads,
-            executions_ahead: 0,
+            executions_ahead: 32,
             resources: Vec::new(),
             memory_limit: None,
             incoming_connections: 10,

@@ -27,6 +27,8 @@ pub struct Execution {
     /// In the order of the order's dependencies. From now on the core takes them all for live objects of the executor:
     /// what is elsewhere must be brought there, and its copy on disk is gone.
     pub inputs: Vec<Input>,
+    /// What tasks of its name took here, in seconds.
+    pub expected_seconds: Option<f64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +72,9 @@ pub enum Action {
     Execute(Box<Execution>),
     /// Nobody wants this run any more. A hint: not begun it need not be; in any case it must be answered.
     CancelExecution { execution: ExecutionId },
+    /// A run before this one takes long: give it back as [`Outcome::NotBegun`](crate::Outcome::NotBegun), if so it is; if it
+    /// has begun, go on.
+    RecallExecution { execution: ExecutionId },
     /// Ask a peer; answered by [`Event::Gathered`](crate::Event::Gathered), exactly once.
     Gather(Box<Gather>),
     /// Send [`Event::RetryBusyPeer`](crate::Event::RetryBusyPeer) after so long.

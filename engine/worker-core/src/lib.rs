@@ -9,6 +9,7 @@
 
 mod check;
 mod config;
+mod durations;
 mod effects;
 mod events;
 mod fetching;

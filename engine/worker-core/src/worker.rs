@@ -4,6 +4,7 @@
 //! a limit.
 
 use crate::config::{Check, Config};
+use crate::durations::Durations;
 use crate::effects::{Action, Effects, LogLevel};
 use crate::events::Event;
 use crate::gathers::Gathers;
@@ -43,6 +44,7 @@ pub struct Worker {
     pub(crate) peers: Peers,
     pub(crate) queues: Queues,
     pub(crate) runs: Runs,
+    pub(crate) durations: Durations,
     pub(crate) gathers: Gathers,
     pub(crate) store: Store,
     pub(crate) memory: MemoryPolicy,
@@ -74,6 +76,7 @@ impl Worker {
             peers: Peers::default(),
             queues: Queues::new(&config.resources),
             runs: Runs::default(),
+            durations: Durations::default(),
             gathers: Gathers::default(),
             store: Store::default(),
             memory: MemoryPolicy::new(&config),
@@ -89,7 +92,7 @@ impl Worker {
         }
     }
 
-    /// Applies a batch of events and records what the outside must now do.
+    /// Applies a batch of events and records what the outside must now do. An empty batch lets time pass.
     ///
     /// What runs and what is fetched is chosen once, after the whole batch, so that the most urgent of it comes first.
     pub fn handle(&mut self, now: Time, events: impl IntoIterator<Item = Event>, fx: &mut Effects) {
@@ -145,6 +148,7 @@ impl Worker {
 
     /// Every batch ends here.
     fn end(&mut self, fx: &mut Effects) {
+        self.recall_stuck_runs(fx);
         self.start_runs(fx);
         self.start_gathers(fx);
         self.keep_under_target(fx);

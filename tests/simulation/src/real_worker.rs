@@ -98,7 +98,7 @@ impl RealWorker {
                 false => Vec::new(),
             },
             memory_limit,
-            executions_ahead: *chance.pick(&[0, 0, 2]).unwrap_or(&0),
+            executions_ahead: *chance.pick(&[0, 2, 9]).unwrap_or(&0),
             incoming_connections: *chance.pick(&[10, 1]).unwrap_or(&10),
             message_bytes_limit: *chance.pick(&[50_000_000, 50_000]).unwrap_or(&50_000_000),
             max_spill: *chance.pick(&[None, None, Some(150_000)]).unwrap_or(&None),
@@ -298,6 +298,7 @@ impl RealWorker {
     fn end_run(&mut self, execution: ExecutionId, outcome: Outcome) {
         self.runs.remove(&execution);
         self.ended.insert(execution);
+        let seconds = *self.chance.pick(&[1e-5, 1e-5, 1e-3]).unwrap_or(&0.0);
         self.happen(Event::Executed(Box::new(Executed {
             execution,
             outcome,
@@ -305,7 +306,7 @@ impl RealWorker {
             startstops: smallvec![StartStop {
                 action: Doing::Compute,
                 start: 1.0,
-                stop: 1.1,
+                stop: 1.0 + seconds,
                 source: None,
             }],
             metadata: Value::Nil,
@@ -407,7 +408,8 @@ impl RealWorker {
         self.note(&action);
         match action {
             Action::Execute(execution) => self.execute(*execution),
-            Action::CancelExecution { execution } => self.cancel(execution),
+            Action::CancelExecution { execution } => self.cancel(execution, 30),
+            Action::RecallExecution { execution } => self.cancel(execution, 80),
             Action::Gather(gather) => self.gather(*gather),
             Action::RetryBusyPeerLater { peer, after_ns } => {
                 let later = Later::RetryBusyPeer(peer);
@@ -457,6 +459,7 @@ impl RealWorker {
                 (*start, *finish)
             }
             Action::CancelExecution { .. } => ("a run", "cancelled"),
+            Action::RecallExecution { .. } => ("a run", "called back"),
             Action::RetryBusyPeerLater { .. } => ("a peer", "busy"),
             Action::Spill { .. } => ("a value", "spilled"),
             Action::DropMemoryCopy { .. } => ("a value", "on disk"),
@@ -496,13 +499,13 @@ impl RealWorker {
         });
     }
 
-    fn cancel(&mut self, execution: ExecutionId) {
+    fn cancel(&mut self, execution: ExecutionId, percent: u64) {
         let ended = self.ended.contains(&execution);
         assert!(
             ended || self.runs.contains(&execution),
             "cancelled after its end"
         );
-        if !ended && self.chance.percent(30) {
+        if !ended && self.chance.percent(percent) {
             let ms = self.chance.between(0, 20);
             let later = Later::GiveBack(execution.0);
             self.wishes.push(Wish::Later(ms, later));

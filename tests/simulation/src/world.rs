@@ -21,7 +21,7 @@ use scattering::Scattering;
 use scheduler_core::{
     Check, ClientId, Effects, Graph, Removal, Scheduler, ToClient, ToWorker, WorkerId,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use unasked::Unasked;
 
@@ -120,6 +120,8 @@ struct World {
     /// Everything but heartbeats and timers that is still to happen.
     outstanding: u64,
     scattered: u64,
+    /// Names of tasks that values were put under past the scheduler.
+    put_over: BTreeSet<Key>,
     /// Values that are being scattered again.
     under_way: Vec<scattering::Value>,
     next_tick: Option<u64>,
@@ -143,6 +145,7 @@ pub fn run(seed: u64, workers: Workers, verbose: bool) -> Result<Summary, Failur
     world.check_wishes_granted()?;
     world.check_books_agree()?;
     world.check_scattered_again()?;
+    world.drop_what_is_held_in_secret();
     world.everybody_leaves();
     world.play(true)?;
     world.check_nothing_left()?;
@@ -179,6 +182,7 @@ impl World {
             calm: false,
             outstanding: 0,
             scattered: 0,
+            put_over: BTreeSet::new(),
             under_way: Vec::new(),
             next_tick: None,
         }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const SEEDS: u64 = 10_000;
 
 /// What real workers go through in so many seeds; a simulation that does not lead there proves nothing of it.
-const MUST_BE_SEEN: [(&str, &str); 32] = [
+const MUST_BE_SEEN: [(&str, &str); 33] = [
     ("released", "waiting"),
     ("released", "fetch"),
     ("released", "missing"),
@@ -39,6 +39,7 @@ const MUST_BE_SEEN: [(&str, &str); 32] = [
     ("missing", "fetch"),
     ("missing", "released"),
     ("a run", "cancelled"),
+    ("a run", "called back"),
     ("a peer", "busy"),
     ("a value", "on disk"),
     ("a value", "called back"),

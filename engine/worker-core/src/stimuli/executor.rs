@@ -7,6 +7,7 @@ use crate::runs::Run;
 use crate::task::State;
 use crate::transitions::Arrival;
 use crate::worker::Worker;
+use protocol::messages::{Action as Doing, StartStop};
 use protocol::messages::{FromWorker, KeyEvent, LongRunning};
 
 impl Worker {
@@ -41,6 +42,7 @@ impl Worker {
                 typename,
             } => {
                 self.begin_named("task-finished");
+                self.note_duration(&run, &executed.startstops);
                 let kind = self.kinds.of(value_type.as_ref(), &typename);
                 let mut startstops = executed.startstops;
                 startstops.extend(self.tasks[task].startstops.drain(..));
@@ -73,6 +75,14 @@ impl Worker {
                 self.begin_named("not-begun");
                 self.begin_again(run, fx);
             }
+        }
+    }
+
+    fn note_duration(&mut self, run: &Run, startstops: &[StartStop]) {
+        let computing = startstops.iter().find(|own| own.action == Doing::Compute);
+        if let Some(computing) = computing {
+            let seconds = computing.stop - computing.start;
+            self.durations.note(&run.order.key, seconds);
         }
     }
 

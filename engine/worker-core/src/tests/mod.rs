@@ -14,6 +14,7 @@ use crate::{
     Gathered, Outcome, Source, SpillOutcome, TaskError, Time, UpdateData, UpdateId, ValueId,
     Worker,
 };
+use protocol::messages::{Action as Doing, StartStop};
 use protocol::messages::{
     ComputeTask, FromWorker, KeyOrder, KeysOrder, Priority, Replica, Replicas, StatusOrder,
     WorkerGone, WorkerStatus,
@@ -75,6 +76,14 @@ fn error(text: &'static str) -> TaskError {
         traceback: Value::Nil,
         exception_text: Text::from_static(text),
         traceback_text: Text::default(),
+    }
+}
+
+fn result(nbytes: u64) -> Outcome {
+    Outcome::Finished {
+        nbytes,
+        value_type: None,
+        typename: Text::from_static("int"),
     }
 }
 
@@ -154,6 +163,7 @@ impl Scene {
                 format!("run {name}")
             }
             Action::CancelExecution { .. } => "cancel".to_owned(),
+            Action::RecallExecution { .. } => "recall".to_owned(),
             Action::Gather(gather) => {
                 let peer = peer_of(&gather.peer);
                 self.requests.insert(peer.clone(), gather.id);
@@ -218,12 +228,24 @@ impl Scene {
 
     fn finish_run(&mut self, name: &str, execution: ExecutionId, nbytes: u64) -> Vec<String> {
         self.values.insert(name.to_owned(), execution.into());
-        let outcome = Outcome::Finished {
-            nbytes,
-            value_type: None,
-            typename: Text::from_static("int"),
-        };
-        self.end(execution, outcome)
+        self.end(execution, result(nbytes))
+    }
+
+    /// It has computed for so long.
+    fn finish_after(&mut self, name: &str, seconds: f64) -> Vec<String> {
+        let execution = self.run_of(name);
+        self.happen(vec![Event::Executed(Box::new(Executed {
+            execution,
+            outcome: result(1),
+            thread: Some(1),
+            startstops: smallvec![StartStop {
+                action: Doing::Compute,
+                start: 5.0,
+                stop: 5.0 + seconds,
+                source: None,
+            }],
+            metadata: Value::Nil,
+        }))])
     }
 
     fn finish_sized(&mut self, name: &str, nbytes: u64) -> Vec<String> {

@@ -23,13 +23,52 @@ fn no_more_tasks_run_than_there_are_threads() {
     assert_eq!(scene.finish("a"), ["finished a of 1", "run c"]);
 }
 
+fn with_two_ahead() -> Scene {
+    Scene::with(|config| config.executions_ahead = 2)
+}
+
 #[test]
-fn runs_ahead_are_given_to_the_executor_and_count_as_executing() {
-    let mut scene = Scene::with(|config| config.executions_ahead = 1);
-    scene.compute(task("a"));
-    assert_eq!(scene.compute(task("b")), ["run b"]);
-    assert!(scene.compute(task("c")).is_empty());
-    assert_eq!(scene.steal("b"), ["thief of b: executing"]);
+fn short_runs_lie_ready_in_the_executor_and_count_as_executing() {
+    let mut scene = with_two_ahead();
+    scene.compute(task("short-0"));
+    assert!(scene.compute(task("short-1")).is_empty());
+    assert_eq!(scene.finish_after("short-0", 1e-5)[1], "run short-1");
+    assert_eq!(scene.compute(task("short-2")), ["run short-2"]);
+    assert_eq!(scene.compute(task("short-3")), ["run short-3"]);
+    assert!(scene.compute(task("short-4")).is_empty());
+    assert_eq!(scene.steal("short-2"), ["thief of short-2: executing"]);
+}
+
+#[test]
+fn nothing_lies_ready_behind_a_run_that_may_take_long_nor_does_one_that_may() {
+    let mut scene = with_two_ahead();
+    scene.compute(task("short-0"));
+    scene.finish_after("short-0", 1e-5);
+    scene.compute(task("long-0"));
+    assert!(scene.compute(task("short-1")).is_empty());
+    assert_eq!(scene.finish_after("long-0", 1.0)[1], "run short-1");
+    assert!(scene.compute(task("long-1")).is_empty());
+}
+
+#[test]
+fn what_lies_ready_behind_a_run_that_takes_long_after_all_is_called_back() {
+    let mut scene = with_two_ahead();
+    scene.compute(task("short-0"));
+    scene.finish_after("short-0", 1e-5);
+    for number in 1..4 {
+        scene.compute(task(&format!("short-{number}")));
+    }
+    scene.now = scene.now.plus_seconds(0.09);
+    assert!(scene.happen(Vec::new()).is_empty());
+    scene.now = scene.now.plus_seconds(0.02);
+    assert_eq!(scene.happen(Vec::new()), ["recall", "recall"]);
+    assert!(scene.happen(Vec::new()).is_empty());
+    let (first, second) = (scene.run_of("short-2"), scene.run_of("short-3"));
+    assert!(scene.end(first, Outcome::NotBegun).is_empty());
+    assert!(scene.end(second, Outcome::NotBegun).is_empty());
+    assert_eq!(scene.steal("short-2"), ["thief of short-2: ready"]);
+    // The one thread is for the next again.
+    assert_eq!(scene.finish_after("short-1", 1e-5)[1], "run short-3");
 }
 
 #[test]

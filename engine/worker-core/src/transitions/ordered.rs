@@ -1,8 +1,9 @@
 //! Waiting, ready, constrained, executing, long-running, error.
 
+use crate::durations::is_short;
 use crate::effects::{Action, Effects, Execution, Input};
 use crate::events::TaskError;
-use crate::ids::ExecutionId;
+use crate::ids::{ExecutionId, Time};
 use crate::priority::{Place, Priority};
 use crate::queues::ClassId;
 use crate::runs::Run;
@@ -12,6 +13,9 @@ use protocol::Value;
 use protocol::messages::{ComputeTask, FromWorker, StartStop, TaskErred};
 use smallvec::SmallVec;
 use std::sync::Arc;
+
+/// A run that was expected to be short and is not after this long holds up those behind it.
+const STUCK_NS: u64 = 100_000_000;
 
 impl Worker {
     /// Gives a released task an order: it waits for its inputs, or for its turn.
@@ -128,11 +132,33 @@ impl Worker {
         if !self.is_running() {
             return;
         }
-        let most = self.config.nthreads + self.config.executions_ahead;
-        while self.runs.on_threads() < most
+        while (self.runs.on_threads() < self.config.nthreads || self.may_run_ahead())
             && let Some((place, class)) = self.queues.next()
         {
             self.start_run(place.task, class, fx);
+        }
+    }
+
+    /// All threads are taken; the next run may lie ready behind others if everything is short.
+    fn may_run_ahead(&self) -> bool {
+        let most = self.config.nthreads + self.config.executions_ahead;
+        self.runs.on_threads() < most
+            && self.runs.all_short()
+            && self.queues.constrained_count() == 0
+            && self.queues.ready.first().is_some_and(|place| {
+                let key = &self.tasks[place.task].key;
+                is_short(self.durations.expected(key))
+            })
+    }
+
+    /// What lies ready behind a run that takes long after all could run elsewhere meanwhile.
+    pub(crate) fn recall_stuck_runs(&mut self, fx: &mut Effects) {
+        if self.runs.on_threads() <= self.config.nthreads {
+            return;
+        }
+        let long_ago = Time(self.now.0.saturating_sub(STUCK_NS));
+        for execution in self.runs.stuck(self.config.nthreads, long_ago) {
+            fx.act(Action::RecallExecution { execution });
         }
     }
 
@@ -149,6 +175,7 @@ impl Worker {
                 self.store.touch(&mut self.tasks, edge.on);
             }
         }
+        let expected_seconds = self.durations.expected(&self.tasks[task].key);
         let id = self.next_execution();
         self.set_state(task, State::Executing { run: id });
         let order = self.tasks[task].order.take();
@@ -159,11 +186,18 @@ impl Worker {
             holds_thread: true,
             seceded: false,
             class,
+            short: is_short(expected_seconds),
+            recalled: false,
             started: self.now,
             order: Arc::clone(&order),
         };
         self.runs.start(id, run);
-        fx.act(Action::Execute(Box::new(Execution { id, order, inputs })));
+        fx.act(Action::Execute(Box::new(Execution {
+            id,
+            order,
+            inputs,
+            expected_seconds,
+        })));
     }
 
     /// The run goes on, and nobody wants its result.

@@ -180,6 +180,7 @@ impl World {
             .percent(20)
             .then(|| self.known.first().cloned())
             .flatten();
+        self.put_over.extend(reuse.clone());
         self.scattered += 1;
         let key = reuse.unwrap_or_else(|| Key::str(&format!("data-{}", self.scattered)));
         let (life, value) = (self.slots[slot].life, key.clone());
