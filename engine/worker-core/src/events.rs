@@ -9,6 +9,7 @@ use protocol::messages::{
     ComputeTask, FromScheduler, KeyOrder, KeysOrder, Replicas, StartStop, StatusOrder, WorkerGone,
     WorkerStatus,
 };
+use protocol::pickle::exceptions;
 use protocol::{Key, Text, Value};
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -167,6 +168,19 @@ pub struct TaskError {
     pub traceback: Value,
     pub exception_text: Text,
     pub traceback_text: Text,
+}
+
+impl TaskError {
+    /// A `RuntimeError` that was not raised by Python.
+    pub fn made_here(message: &str) -> Self {
+        let pickle = exceptions::builtin("RuntimeError", message);
+        Self {
+            exception: Value::Serialized(exceptions::as_field(&pickle)),
+            traceback: Value::Nil,
+            exception_text: Text::from(format!("RuntimeError({message:?})")),
+            traceback_text: Text::default(),
+        }
+    }
 }
 
 /// Values brought from outside, with their sizes.

@@ -1,6 +1,7 @@
 //! Orders about tasks: compute, free, give up.
 
 use crate::effects::{Effects, LogLevel};
+use crate::events::TaskError;
 use crate::priority::Priority;
 use crate::task::{Phase, State, TaskId};
 use crate::worker::Worker;
@@ -34,6 +35,12 @@ impl Worker {
             | Phase::Flight
             | Phase::Missing
             | Phase::Error => self.leave(task, fx),
+        }
+        if order.run_spec.is_none() {
+            self.tasks[task].run_id = order.run_id;
+            let error = TaskError::made_here("the scheduler ordered a task without its code");
+            self.fail(task, error, None, SmallVec::new(), fx);
+            return;
         }
         self.arrival -= 1;
         let priority = Priority::new(order.priority, self.arrival);

@@ -19,7 +19,7 @@ use protocol::messages::{
     ComputeTask, FromWorker, KeyOrder, KeysOrder, Priority, Replica, Replicas, StatusOrder,
     WorkerGone, WorkerStatus,
 };
-use protocol::{Key, Text, Value};
+use protocol::{Key, Payload, Text, Value};
 use smallvec::smallvec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -94,7 +94,7 @@ fn task(name: &str) -> Order {
         run_id: 0,
         priority: Priority([0.0, 0.0, 0.0]),
         dependencies: Vec::new(),
-        run_spec: None,
+        run_spec: Some(Payload::pickled(b".", Vec::new())),
         resource_restrictions: Vec::new(),
         actor: false,
         annotations: Value::Nil,

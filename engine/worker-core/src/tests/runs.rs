@@ -271,3 +271,14 @@ fn transitions_are_told_to_those_who_want_them() {
     scene.happen(vec![Event::WatchTransitions(false)]);
     assert_eq!(scene.finish("a"), ["finished a of 1"]);
 }
+
+#[test]
+fn an_order_without_code_fails_at_once() {
+    let mut scene = Scene::new();
+    let mut order = task("a");
+    order.0.run_spec = None;
+    let told = scene.compute(order);
+    let why = "RuntimeError(\"the scheduler ordered a task without its code\")";
+    assert_eq!(told, [format!("erred a of 1: {why}")]);
+    assert_eq!(scene.state("a"), Some("error"));
+}
