@@ -7,7 +7,9 @@ mod orders;
 
 use crate::chance::Chance;
 use crate::worker::{Ending, Wish};
-use protocol::messages::{Action as Doing, KeyOrder, KeysOrder, Replica, Replicas, StartStop};
+use protocol::messages::{
+    Action as Doing, FromWorker, KeyOrder, KeysOrder, Replica, Replicas, StartStop,
+};
 use protocol::{Key, Text, Value};
 use scheduler_core::{ToWorker, WorkerId, WorkerStatus};
 use smallvec::smallvec;
@@ -215,7 +217,29 @@ impl RealWorker {
 
     pub fn steal(&mut self, key: Key) {
         let stimulus_id = Text::from_static("steal");
-        self.happen(Event::StealRequest(KeyOrder { key, stimulus_id }));
+        let order = KeyOrder {
+            key: key.clone(),
+            stimulus_id,
+        };
+        self.happen(Event::StealRequest(order));
+        self.flush();
+        let given_away = self.wishes.iter().any(|wish| {
+            matches!(wish, Wish::Say(message) if matches!(&**message,
+                FromWorker::StealResponse(answer) if answer.key == key
+                    && !answer.state.as_ref().is_some_and(is_kept)))
+        });
+        let state = self.core.state_of(&key).unwrap_or("unknown");
+        let ordered = [
+            "waiting",
+            "ready",
+            "constrained",
+            "executing",
+            "long-running",
+        ];
+        assert!(
+            !given_away || !ordered.contains(&state),
+            "{key:?} was given away and is {state}"
+        );
     }
 
     pub fn drop_replica(&mut self, key: Key) {
@@ -534,6 +558,12 @@ impl RealWorker {
         assert_eq!(held, self.values.len(), "values nobody knows of");
         assert!(self.core.threads_in_use() <= self.runs.len());
     }
+}
+
+/// Whether this answer tells a thief that it gets nothing.
+fn is_kept(state: &Text) -> bool {
+    let kept = ["memory", "executing", "long-running", "cancelled"];
+    kept.contains(&&*state.to_string_lossy())
 }
 
 fn error(text: &'static str) -> TaskError {

@@ -69,7 +69,8 @@ impl Worker {
             }
             excess = excess.saturating_sub((self.store.leaving - before).max(1));
         }
-        if verdict.excess_bytes > 0 && self.store.in_memory == 0 && self.memory.complain() {
+        let nothing_left = self.store.oldest().is_none() && self.store.leaving == 0;
+        if verdict.excess_bytes > 0 && nothing_left && self.memory.complain() {
             let message = "memory is high, and no value is left to be spilled";
             self.log(LogLevel::Warning, message, process_bytes, fx);
         }
