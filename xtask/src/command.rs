@@ -8,6 +8,9 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+/// What cargo tells a program it runs of the program's own package.
+const OF_OUR_PACKAGE: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+
 /// A program with its arguments, run at the root of the repository.
 pub struct Run {
     command: Command,
@@ -24,9 +27,15 @@ impl Run {
         }
     }
 
-    /// Cargo, as whoever called us uses it.
+    /// Cargo, as whoever called us uses it. It must not hear of our package: build scripts that look at such variables
+    /// (ring's) would run again, and all that is built on them would be compiled again, here and in the next shell.
     pub fn cargo() -> Self {
         let mut run = Self::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        for (name, _) in std::env::vars() {
+            if OF_OUR_PACKAGE.iter().any(|prefix| name.starts_with(prefix)) {
+                run.command.env_remove(name);
+            }
+        }
         run.shown = "cargo".to_owned();
         run
     }
@@ -142,4 +151,20 @@ pub fn release_directory() -> Result<PathBuf> {
         None => root().join("target"),
     };
     Ok(target.join("release"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_hears_nothing_of_the_package_that_runs_it() {
+        let name = OsStr::new("CARGO_PKG_NAME");
+        assert!(std::env::var_os(name).is_some(), "cargo runs this test");
+        let run = Run::cargo();
+        let mut changes = run.command.get_envs();
+        assert!(changes.any(|change| change == (name, None)));
+        let mut changes = run.command.get_envs();
+        assert!(changes.all(|(name, _)| name != "CARGO_HOME" && name != "CARGO_TARGET_DIR"));
+    }
 }

@@ -406,4 +406,31 @@ mod tests {
         tokens.header(expires).await.unwrap();
         assert_eq!(times(), 2);
     }
+
+    #[tokio::test]
+    async fn a_program_that_fails_later_is_told_like_one_that_fails_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = directory.path().join("first");
+        let over = answers(r#"{"token": "t", "expirationTimestamp": "1970-01-01T00:00:00Z"}"#);
+        let script = format!(
+            "if mkdir {}; then {over}; else echo 'your session has ended' >&2; exit 1; fi",
+            first.display()
+        );
+        let mut config = Config::new("http://127.0.0.1:9".parse().unwrap());
+        config.auth_info.exec = Some(plugin(&script).exec);
+        let client = client_of(config).await.unwrap();
+        let error = client.apiserver_version().await.unwrap_err();
+        let call = crate::problem::Call {
+            verb: "list",
+            resource: crate::problem::JOBS,
+            namespace: "team",
+            name: "",
+        };
+        let problem = call.problem(error);
+        assert_eq!(problem.kind, Kind::Forbidden);
+        assert!(
+            problem.said.contains("your session has ended"),
+            "{problem:?}"
+        );
+    }
 }

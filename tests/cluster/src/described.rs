@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use serde::Deserialize;
 
-use crate::Tier;
+use crate::{Tier, cargo};
 
 /// What `cargo xtask cluster up --output json` prints of a cluster.
 #[derive(Debug, Clone, Deserialize)]
@@ -74,13 +74,9 @@ fn ask(tier: Tier) -> Said {
         }
         return said;
     }
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let tier = tier.number().to_string();
-    let output = Command::new(cargo)
-        .args([
-            "xtask", "cluster", "up", "--output", "json", "--tier", &tier,
-        ])
-        .current_dir(root())
+    let up = ["cluster", "up", "--output", "json", "--tier", &tier];
+    let output = cargo::xtask(Command::new(cargo::program()), &up)
         .stderr(Stdio::inherit())
         .output()
         .expect("cargo can be started");

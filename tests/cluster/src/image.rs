@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 use crate::Cluster;
+use crate::cargo;
 use crate::cluster::outside;
 
 /// Debian with Python: the argument `BASE` of every Dockerfile here, in place of a public image.
@@ -94,10 +95,7 @@ impl Cluster {
 
 /// What `cargo xtask` says last.
 fn xtask(arguments: &[&str]) -> String {
-    let output = outside(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .arg("xtask")
-        .args(arguments)
-        .current_dir(crate::described::root())
+    let output = cargo::xtask(outside(cargo::program()), arguments)
         .stderr(Stdio::inherit())
         .output()
         .expect("cargo can be started");

@@ -4,6 +4,7 @@
 //! nothing of how a cluster is started. Invariant: on a machine that cannot have one, a test says why in one line and
 //! passes; a cluster that should be there and is not fails the test.
 
+mod cargo;
 mod cluster;
 mod described;
 mod fake;

@@ -84,8 +84,9 @@ def identity(number):
     return number
 ";
 
+/// Nothing before the operator has counted: a program may be quicker than that.
 fn default_group(status: &JobStatus) -> (u32, u32, usize) {
-    let group = &status.workers.groups[0];
+    let group = status.workers.groups.first().cloned().unwrap_or_default();
     (group.desired, group.ready, group.retiring.len())
 }
 
