@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::config::listen::Binding;
 use anyhow::Context as _;
+use protocol::messages::Handshake;
 use transport::{Connector, ListenOptions, Listener, Pool, Security};
 
 /// Connections that the scheduler itself opens where the limit on descriptors is not known.
@@ -33,6 +34,7 @@ fn listen_options(binding: &Binding, config: &Config, security: &Security) -> Li
         handshake_timeout: comm.connect_timeout,
         tcp_timeout: config.tcp_timeout(),
         limits: config.limits(),
+        pickle_protocol: Handshake::RELAYED_PICKLES,
     }
 }
 

@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use protocol::messages::Handshake;
 use protocol::{Address, AddressError, Limits, Scheme};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -28,6 +29,8 @@ pub struct Connector {
     pub tcp_timeout: Duration,
     /// What a peer may send once it has introduced itself.
     pub limits: Limits,
+    /// The newest pickles peers are to send.
+    pub pickle_protocol: i64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +77,7 @@ impl Default for Connector {
             connect_timeout: Duration::from_secs(30),
             tcp_timeout: socket::DEFAULT_TCP_TIMEOUT,
             limits: Limits::default(),
+            pickle_protocol: Handshake::RELAYED_PICKLES,
         }
     }
 }
@@ -157,6 +161,7 @@ impl Connector {
             halves,
             (local, address.clone()),
             self.limits,
+            self.pickle_protocol,
             self.connect_timeout,
         )
         .await

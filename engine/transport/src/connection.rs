@@ -73,6 +73,7 @@ impl Connection {
         (read, write): (ReadSide, WriteSide),
         (local_address, peer_address): (String, String),
         limits: Limits,
+        pickle_protocol: i64,
         timeout: Duration,
     ) -> Result<Self, EstablishError> {
         let mut reader = FrameReader {
@@ -82,11 +83,13 @@ impl Connection {
         let mut writer = FrameWriter { side: write };
         let exchange = async {
             writer
-                .send(&Handshake::ours())
+                .send(&Handshake::ours(pickle_protocol))
                 .await
                 .map_err(EstablishError::Write)?;
             let frames = reader.recv().await?.ok_or(RecvError::Closed)?;
-            Ok::<_, EstablishError>(Handshake::read(&frames)?)
+            let mut handshake = Handshake::read(&frames)?;
+            handshake.pickle_protocol = handshake.pickle_protocol.min(pickle_protocol);
+            Ok::<_, EstablishError>(handshake)
         };
         let handshake = tokio::time::timeout(timeout, exchange)
             .await

@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::messages::Handshake;
 use protocol::{Address, Limits, Scheme};
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -38,6 +39,8 @@ pub struct ListenOptions {
     pub tcp_timeout: Duration,
     /// What a peer may send once it has introduced itself.
     pub limits: Limits,
+    /// The newest pickles peers are to send.
+    pub pickle_protocol: i64,
 }
 
 impl ListenOptions {
@@ -52,6 +55,7 @@ impl ListenOptions {
             handshake_timeout: Duration::from_secs(30),
             tcp_timeout: socket::DEFAULT_TCP_TIMEOUT,
             limits: Limits::default(),
+            pickle_protocol: Handshake::RELAYED_PICKLES,
         }
     }
 
@@ -92,6 +96,7 @@ struct Acceptance {
     handshake_timeout: Duration,
     tcp_timeout: Duration,
     limits: Limits,
+    pickle_protocol: i64,
 }
 
 impl std::fmt::Debug for Acceptance {
@@ -132,6 +137,7 @@ impl Listener {
             handshake_timeout: options.handshake_timeout,
             tcp_timeout: options.tcp_timeout,
             limits: options.limits,
+            pickle_protocol: options.pickle_protocol,
         };
         Ok(Self {
             socket,
@@ -269,6 +275,7 @@ impl Incoming {
             halves,
             names,
             acceptance.limits,
+            acceptance.pickle_protocol,
             acceptance.handshake_timeout,
         )
         .await

@@ -118,7 +118,7 @@ async fn declared_length_reserves_nothing() {
     let mut peer = TcpStream::connect(("127.0.0.1", listener.port()))
         .await
         .unwrap();
-    let mut bytes = frames::encode(&Handshake::ours().0).concat();
+    let mut bytes = frames::encode(&Handshake::ours(Handshake::RELAYED_PICKLES).0).concat();
     for word in [16_u64, 1, 1 << 50] {
         bytes.extend_from_slice(&word.to_le_bytes());
     }

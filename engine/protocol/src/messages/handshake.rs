@@ -8,8 +8,12 @@ use crate::text::Text;
 use crate::value::Value;
 use crate::writer::encode_value;
 
-/// The pickle protocol everyone can be relayed to.
-const PICKLE_PROTOCOL: i64 = 4;
+impl Handshake {
+    /// The pickle protocol everyone can be relayed to.
+    pub const RELAYED_PICKLES: i64 = 4;
+    /// The one that keeps large buffers out of the pickle, for those who read values themselves.
+    pub const NEWEST_PICKLES: i64 = 5;
+}
 
 /// What a peer says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,13 +33,13 @@ pub enum HandshakeError {
 }
 
 impl Handshake {
-    /// What we say: no compression, and pickles that can be relayed to any Python.
-    pub fn ours() -> Frames {
+    /// What we say: no compression, and which pickles we want.
+    pub fn ours(pickle_protocol: i64) -> Frames {
         let python = Value::Array(vec![3.into(), 10.into(), 0.into()]);
         encode_value(&map! {
             "compression" => Value::Nil,
             "python" => python,
-            "pickle-protocol" => PICKLE_PROTOCOL,
+            "pickle-protocol" => pickle_protocol,
         })
     }
 
@@ -51,7 +55,7 @@ impl Handshake {
         let compression = message.get("compression").and_then(Value::as_text).cloned();
         Ok(Self {
             compression,
-            pickle_protocol: pickle_protocol.min(PICKLE_PROTOCOL),
+            pickle_protocol,
         })
     }
 }

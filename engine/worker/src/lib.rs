@@ -1,0 +1,75 @@
+//! The worker program: connections, an executor process, disk and memory around the pure core.
+//!
+//! `supervisor` carries a worker through its lives, `living` is the course of one, `life` what its tasks share. `machine` owns
+//! the core and is the only one who touches it; `actions` and `heard` are what the core wants and what the executor says.
+//! `executor` is the process beside, `server`, `outgoing`, `replicas` and `peers` the connections with others, `values` and
+//! `spill` what is kept here, `watch` and `heartbeat` what happens on time.
+
+mod actions;
+pub mod args;
+mod clock;
+pub mod config;
+mod errors;
+mod executor;
+mod heard;
+mod heartbeat;
+mod life;
+mod living;
+mod machine;
+mod measure;
+mod nanny;
+mod outgoing;
+mod peers;
+mod program;
+mod registration;
+mod replicas;
+mod requests;
+mod server;
+mod spill;
+mod supervisor;
+mod values;
+mod watch;
+
+pub use args::WorkerArgs;
+use config::Config;
+use std::process::ExitCode;
+use tracing::error;
+
+/// Runs workers with these flags until they are told to end. Everything they have to say goes to the log.
+pub fn main(args: &WorkerArgs) -> ExitCode {
+    let settings = telemetry::Settings {
+        format: args.log_format,
+        filter: args.log.clone().unwrap_or_default(),
+    };
+    if let Err(failure) = telemetry::set_up(&settings) {
+        eprintln!("failed to {failure}");
+        return ExitCode::FAILURE;
+    }
+    let config = match Config::of_process(args) {
+        Ok(config) => config,
+        Err(refusal) => {
+            eprintln!("failed to {refusal}");
+            return ExitCode::from(contract::exit_code::REFUSED);
+        }
+    };
+    match program::run(config) {
+        Ok(code) => code,
+        Err(failure) => {
+            error!("failed to {failure:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Sixteen letters and digits that nobody else has.
+fn random_word() -> String {
+    random_uuid().replace('-', "")[..16].to_owned()
+}
+
+fn random_uuid() -> String {
+    let uuid = std::fs::read_to_string("/proc/sys/kernel/random/uuid");
+    uuid.map_or_else(
+        |_| format!("{:016x}{:016x}", clock::now().0, std::process::id()),
+        |uuid| uuid.trim().to_owned(),
+    )
+}

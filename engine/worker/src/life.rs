@@ -1,0 +1,218 @@
+//! One life of the worker: an address, an executor and a registration that begin and end together.
+//!
+//! Owns what the tasks of one life share and why it ends. A dead executor is the end of a life: its values are gone, so for
+//! the scheduler the worker is lost, and what follows is another worker.
+
+use crate::clock;
+use crate::config::Config;
+use crate::machine::{Handle, Input, Stopped};
+use protocol::messages::WorkerStatus;
+use protocol::{Frames, Time, Value, encode_value};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use tokio::sync::mpsc;
+use tracing::{error, warn};
+use transport::Pool;
+
+/// Why a life ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The Python process has died, and how.
+    ExecutorLost { cause: String },
+    /// The scheduler, a client or a task wants the worker closed, with its nanny.
+    Close { reason: String },
+    /// The values are to be handed over first.
+    Retire { reason: String },
+    /// Closed and begun anew.
+    Restart { reason: String },
+    /// Its stream has ended.
+    SchedulerGone,
+}
+
+/// What the tasks of one life share.
+pub struct Life {
+    pub config: Rc<Config>,
+    pub scheduler: String,
+    pub address: String,
+    pub id: String,
+    pub name: Value,
+    pub nanny: Option<String>,
+    pub local_directory: PathBuf,
+    pub handle: Handle,
+    pub pool: Pool,
+    pub executor_pid: Cell<u32>,
+    pub status: Cell<WorkerStatus>,
+    /// The scheduler's clock less ours.
+    pub scheduler_delay_seconds: Cell<f64>,
+    pub outgoing: Outgoing,
+    pub bandwidth: RefCell<Bandwidth>,
+    /// As last measured.
+    pub memory_bytes: Cell<u64>,
+    pub cpu_percent: Cell<f64>,
+    pub last_pong: Cell<Time>,
+    last_collection: Cell<Time>,
+    /// Said where the executor is ended for it.
+    pub memory_verdict: RefCell<Option<String>>,
+    ends: mpsc::UnboundedSender<End>,
+}
+
+/// Transfers to peers.
+#[derive(Default)]
+pub struct Outgoing {
+    pub bytes: Cell<u64>,
+    pub bytes_total: Cell<u64>,
+    pub count: Cell<usize>,
+    pub count_total: Cell<u64>,
+}
+
+/// How fast values come from peers, as heartbeats tell it.
+pub struct Bandwidth {
+    pub total: f64,
+    /// Since the last heartbeat: the sum of all and how many.
+    pub workers: HashMap<String, (f64, u64)>,
+}
+
+impl Default for Bandwidth {
+    fn default() -> Self {
+        Self {
+            total: 100e6,
+            workers: HashMap::new(),
+        }
+    }
+}
+
+/// Transfers below this say nothing of bandwidth.
+const TELLING_BYTES: u64 = 1_000_000;
+/// Between two collections of garbage.
+const COLLECTION_SECONDS: f64 = 10.0;
+
+impl Bandwidth {
+    pub fn measured(&mut self, peer: &str, bytes: u64, seconds: f64) {
+        if bytes < TELLING_BYTES {
+            return;
+        }
+        let bandwidth = bytes as f64 / seconds.max(1e-6);
+        self.total = self.total * 0.95 + bandwidth * 0.05;
+        let (sum, count) = self.workers.entry(peer.to_owned()).or_default();
+        *sum += bandwidth;
+        *count += 1;
+    }
+}
+
+/// What a life is made of.
+pub struct Parts {
+    pub config: Rc<Config>,
+    pub scheduler: String,
+    pub address: String,
+    pub id: String,
+    pub name: Value,
+    pub nanny: Option<String>,
+    pub local_directory: PathBuf,
+    pub handle: Handle,
+    pub pool: Pool,
+    pub executor_pid: u32,
+}
+
+impl Life {
+    pub fn new(parts: Parts, ends: mpsc::UnboundedSender<End>) -> Rc<Self> {
+        Rc::new(Self {
+            config: parts.config,
+            scheduler: parts.scheduler,
+            address: parts.address,
+            id: parts.id,
+            name: parts.name,
+            nanny: parts.nanny,
+            local_directory: parts.local_directory,
+            handle: parts.handle,
+            pool: parts.pool,
+            executor_pid: Cell::new(parts.executor_pid),
+            status: Cell::new(WorkerStatus::Init),
+            scheduler_delay_seconds: Cell::new(0.0),
+            outgoing: Outgoing::default(),
+            bandwidth: RefCell::default(),
+            memory_bytes: Cell::new(0),
+            cpu_percent: Cell::new(0.0),
+            last_pong: Cell::new(clock::now()),
+            last_collection: Cell::new(Time::default()),
+            memory_verdict: RefCell::default(),
+            ends,
+        })
+    }
+
+    pub fn end(&self, end: End) {
+        // A life ends once; who comes later is told nothing.
+        let _over = self.ends.send(end);
+    }
+
+    pub fn pong(&self) {
+        self.last_pong.set(clock::now());
+    }
+
+    /// Worker and executor.
+    pub fn processes(&self) -> [u32; 2] {
+        [std::process::id(), self.executor_pid.get()]
+    }
+
+    /// Asks the executor for what only Python can answer.
+    pub async fn ask_executor(&self, op: String, frames: Frames) -> Result<Frames, Stopped> {
+        let asked = self.handle.call(move |machine| {
+            let (request, answer) = machine.requests.call();
+            machine.line.say(|line| line.call(request, &op, &frames));
+            answer
+        });
+        asked.await?.await.map_err(|_| Stopped)
+    }
+
+    /// An operation of the scheduler whose answer nobody waits for.
+    pub async fn tell_scheduler(&self, message: &Value) {
+        if let Err(failure) = self
+            .pool
+            .call(&self.scheduler, &encode_value(message))
+            .await
+        {
+            warn!(error = %transport::with_sources(&failure), "the scheduler could not be told");
+        }
+    }
+
+    pub fn collect_garbage(&self) {
+        let now = clock::now();
+        if now.seconds_since(self.last_collection.get()) < COLLECTION_SECONDS {
+            return;
+        }
+        self.last_collection.set(now);
+        self.handle.send(Input::Call(Box::new(|machine| {
+            machine.line.say(|line| line.collect());
+        })));
+    }
+
+    /// Memory is above the limit of all limits: the executor must go.
+    pub fn out_of_memory(&self, process_bytes: u64, memory_limit: u64, force: bool) {
+        let text = format!(
+            "ended by the worker: {} MiB of memory, {} MiB are allowed",
+            process_bytes >> 20,
+            memory_limit >> 20
+        );
+        error!(
+            process_bytes,
+            memory_limit, force, "memory is above the limit"
+        );
+        *self.memory_verdict.borrow_mut() = Some(text);
+        if force {
+            self.kill_executor(rustix::process::Signal::KILL);
+        } else {
+            self.handle.send(Input::Call(Box::new(|machine| {
+                machine.line.say(|line| line.close("memory"));
+            })));
+        }
+    }
+
+    pub fn kill_executor(&self, signal: rustix::process::Signal) {
+        let id = self.executor_pid.get() as i32;
+        if let Some(process) = rustix::process::Pid::from_raw(id) {
+            // It may have ended by itself.
+            let _gone = rustix::process::kill_process(process, signal);
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The second address of a worker: who asks it has lives ended and begun, whatever the worker itself is doing.
+//!
+//! Owns what is wished of the worker and what has become of it; the supervisor does it.
+
+use crate::errors;
+use crate::life::{End, Life};
+use protocol::messages::Request;
+use protocol::{EnumMember, Text, Value, decode_message, map};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+use tracing::{debug, error};
+use transport::{Connection, Connector, Listener};
+
+/// What is wished of the worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    Alive,
+    /// Not until it is wished alive again.
+    Dead,
+    /// For good.
+    Over,
+}
+
+/// How far the supervisor is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stage {
+    /// How many lives have registered.
+    pub registered: u64,
+    pub is_alive: bool,
+}
+
+pub struct Nanny {
+    pub address: RefCell<Option<String>>,
+    pub wish: Cell<Wish>,
+    pub wish_changed: Notify,
+    pub stage: watch::Sender<Stage>,
+    orders: mpsc::UnboundedSender<End>,
+    nthreads: usize,
+    scheduler: String,
+}
+
+impl Nanny {
+    pub fn new(orders: mpsc::UnboundedSender<End>, nthreads: usize, scheduler: String) -> Rc<Self> {
+        Rc::new(Self {
+            address: RefCell::default(),
+            wish: Cell::new(Wish::Alive),
+            wish_changed: Notify::new(),
+            stage: watch::Sender::new(Stage::default()),
+            orders,
+            nthreads,
+            scheduler,
+        })
+    }
+
+    pub fn registered(&self, _life: &Rc<Life>) {
+        self.stage.send_modify(|stage| {
+            stage.registered += 1;
+            stage.is_alive = true;
+        });
+    }
+
+    pub fn died(&self) {
+        self.stage.send_modify(|stage| stage.is_alive = false);
+    }
+
+    /// Ends the present life, if there is one, and all to come.
+    pub fn finish(&self, end: End) {
+        self.wish(Wish::Over);
+        self.order(end);
+    }
+
+    fn wish(&self, wish: Wish) {
+        self.wish.set(wish);
+        self.wish_changed.notify_one();
+    }
+
+    fn order(&self, end: End) {
+        // Without a supervisor there is nothing left to end.
+        let _over = self.orders.send(end);
+    }
+
+    async fn until(&self, reached: impl FnMut(&Stage) -> bool) {
+        // The sender is this very value, so it is there as long as somebody waits.
+        let mut stage = self.stage.subscribe();
+        let _always = stage.wait_for(reached).await;
+    }
+
+    async fn kill(&self) {
+        self.wish(Wish::Dead);
+        let reason = "nanny-kill".to_owned();
+        self.order(End::Restart { reason });
+        self.until(|stage| !stage.is_alive).await;
+    }
+
+    async fn instantiate(&self) {
+        self.wish(Wish::Alive);
+        self.until(|stage| stage.is_alive).await;
+    }
+
+    async fn restart(&self) {
+        let before = self.stage.borrow().registered;
+        let reason = "nanny-restart".to_owned();
+        self.wish(Wish::Alive);
+        self.order(End::Restart { reason });
+        self.until(|stage| stage.is_alive && stage.registered > before)
+            .await;
+    }
+
+    async fn answer(&self, request: &Request) -> Value {
+        let operation = request.op.to_string_lossy();
+        match &*operation {
+            "kill" => {
+                self.kill().await;
+                Value::Nil
+            }
+            "instantiate" => {
+                self.instantiate().await;
+                status("running")
+            }
+            "restart" => {
+                self.restart().await;
+                Value::text("OK")
+            }
+            "terminate" => {
+                let reason = "nanny-terminate".to_owned();
+                self.finish(End::Close { reason });
+                Value::text("OK")
+            }
+            "close_gracefully" => {
+                self.wish.set(Wish::Over);
+                Value::Nil
+            }
+            "ping" => Value::Bin(b"pong".as_slice().into()),
+            "identity" => map! {
+                "type" => "Nanny",
+                "id" => self.address.borrow().clone(),
+                "scheduler" => self.scheduler.as_str(),
+                "nthreads" => self.nthreads,
+            },
+            "get_logs" => Value::Array(Vec::new()),
+            "run" | "plugin_add" | "plugin_remove" => {
+                let text = format!("the nanny of daskjob-worker does not serve {operation} yet");
+                errors::reply("NotImplementedError", &text)
+            }
+            _ => Value::Nil,
+        }
+    }
+}
+
+fn status(member: &'static str) -> Value {
+    Value::Enum(Box::new(EnumMember {
+        module: Text::from_static("distributed.core"),
+        class: Text::from_static("Status"),
+        member: Text::from_static(member),
+    }))
+}
+
+/// Answers until it is dropped.
+pub async fn serve(nanny: Rc<Nanny>, listener: Listener) {
+    let mut connections = JoinSet::new();
+    loop {
+        let incoming = listener.accept().await;
+        while connections.try_join_next().is_some() {}
+        let nanny = Rc::clone(&nanny);
+        connections.spawn_local(async move {
+            match incoming.establish().await {
+                Ok(connection) => visit(&nanny, connection).await,
+                Err(error) => debug!(error = %error, "handshake with a nanny failed"),
+            }
+        });
+    }
+}
+
+async fn visit(nanny: &Nanny, mut connection: Connection) {
+    while let Ok(Some(frames)) = connection.recv().await {
+        let request = decode_message(&frames).ok().map(Request::from_value);
+        let Some(Ok(request)) = request else {
+            return;
+        };
+        let reply = match request.op == "close" {
+            true => Value::text("OK"),
+            false => nanny.answer(&request).await,
+        };
+        let sent = match request.reply {
+            true => connection.send_value(&reply).await,
+            false => Ok(()),
+        };
+        if sent.is_err() || request.close || request.op == "close" {
+            return;
+        }
+    }
+}
+
+/// Tells the scheduler of the nanny before its worker begins; the connection is for [`confirm`].
+pub async fn announce(nanny: &Nanny, connector: &Connector) -> Option<Connection> {
+    let address = nanny.address.borrow().clone()?;
+    let message = map! {"op" => "register_nanny", "reply" => true, "address" => address};
+    let mut connection = connector.connect(&nanny.scheduler).await.ok()?;
+    connection.send_value(&message).await.ok()?;
+    let reply = connection.recv_value().await.ok()??;
+    let plugins = reply.get("nanny-plugins").and_then(Value::as_map);
+    for (name, _) in plugins.unwrap_or_default() {
+        error!(plugin = ?name, "nanny plugins are not served yet: this one has no effect");
+    }
+    Some(connection)
+}
+
+/// The worker has begun.
+pub async fn confirm(mut connection: Connection) {
+    // A scheduler that is gone needs no confirmation.
+    let _gone = connection.send_value(&map! {"status" => "ok"}).await;
+}

@@ -1,0 +1,153 @@
+//! Joining a scheduler: `register-worker`, tried again until it answers or the time is up.
+
+use crate::clock;
+use crate::heartbeat;
+use crate::life::Life;
+use protocol::{Value, map};
+use std::time::Duration;
+use tracing::{debug, info, warn};
+use transport::{Connection, RecvError};
+
+const PAUSE: Duration = Duration::from_millis(100);
+
+#[derive(Debug, thiserror::Error)]
+pub enum RegistrationError {
+    #[error("reach the scheduler at {address} within {} s (--death-timeout)", timeout.as_secs_f64())]
+    Timeout { address: String, timeout: Duration },
+    #[error("register with the scheduler at {address}: {reason}")]
+    Refused { address: String, reason: String },
+}
+
+/// What the executor said of itself when it started.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    pub versions: Value,
+    pub startup_information: Value,
+}
+
+/// The stream, and what the scheduler answered.
+pub struct Registered {
+    pub connection: Connection,
+    pub heartbeat_interval: Duration,
+    pub plugins: Vec<(Value, Value)>,
+}
+
+pub async fn register(life: &Life, facts: &Facts) -> Result<Registered, RegistrationError> {
+    let attempts = async {
+        loop {
+            match attempt(life, facts).await {
+                Ok(answer) => return answer,
+                Err(problem) => info!(
+                    scheduler = life.scheduler,
+                    error = problem,
+                    "waiting to connect"
+                ),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    match life.config.death_timeout {
+        None => attempts.await,
+        Some(timeout) => match tokio::time::timeout(timeout, attempts).await {
+            Ok(answer) => answer,
+            Err(_) => Err(RegistrationError::Timeout {
+                address: life.scheduler.clone(),
+                timeout,
+            }),
+        },
+    }
+}
+
+/// A text is a reason to try again.
+async fn attempt(
+    life: &Life,
+    facts: &Facts,
+) -> Result<Result<Registered, RegistrationError>, String> {
+    let connector = life.pool.connector();
+    let connection = connector.connect(&life.scheduler).await;
+    let mut connection = connection.map_err(|error| transport::with_sources(&error))?;
+    let start = clock::now();
+    let sent = connection.send_value(&request(life, facts)).await;
+    sent.map_err(|error| error.to_string())?;
+    let reply = connection.recv_value().await;
+    let reply = match reply {
+        Ok(Some(reply)) => reply,
+        Ok(None) => return Err("the scheduler closed the connection".to_owned()),
+        Err(error @ (RecvError::Read(_) | RecvError::Closed | RecvError::Truncated)) => {
+            return Err(error.to_string());
+        }
+        Err(error) => {
+            return Ok(Err(RegistrationError::Refused {
+                address: life.scheduler.clone(),
+                reason: transport::with_sources(&error),
+            }));
+        }
+    };
+    life.clock_seen(start, &reply);
+    Ok(accepted(life, connection, reply))
+}
+
+fn accepted(
+    life: &Life,
+    connection: Connection,
+    mut reply: Value,
+) -> Result<Registered, RegistrationError> {
+    if !reply
+        .get("status")
+        .is_some_and(|status| status.is_str("OK"))
+    {
+        let message = reply.get("message").and_then(Value::as_str);
+        return Err(RegistrationError::Refused {
+            address: life.scheduler.clone(),
+            reason: message.unwrap_or("no reason given").to_owned(),
+        });
+    }
+    if let Some(warning) = reply.get("warning").and_then(Value::as_str)
+        && !warning.is_empty()
+    {
+        warn!("{warning}");
+    }
+    let plugins = reply.take("worker-plugins").and_then(Value::into_map);
+    debug!(scheduler = life.scheduler, "registered");
+    Ok(Registered {
+        connection,
+        heartbeat_interval: heartbeat::interval(&reply),
+        plugins: plugins.unwrap_or_default(),
+    })
+}
+
+fn request(life: &Life, facts: &Facts) -> Value {
+    let resources = life.config.resources.iter();
+    let resources = resources.map(|(name, amount)| (Value::from(&**name), Value::from(*amount)));
+    let now = clock::now().seconds();
+    map! {
+        "op" => "register-worker",
+        "reply" => false,
+        "address" => life.address.as_str(),
+        "status" => "init",
+        "nthreads" => life.config.nthreads,
+        "name" => life.name.clone(),
+        "now" => now,
+        "resources" => resources.collect::<Value>(),
+        "memory_limit" => life.config.memory_limit,
+        "local_directory" => life.local_directory.to_string_lossy().into_owned(),
+        "services" => Value::Map(Vec::new()),
+        "nanny" => life.nanny.clone(),
+        "pid" => std::process::id(),
+        "versions" => facts.versions.clone(),
+        "metrics" => heartbeat::metrics(life, &heartbeat::Counts::default()),
+        "extra" => facts.startup_information.clone(),
+        "stimulus_id" => format!("worker-connect-{now}"),
+        "server_id" => life.id.as_str(),
+    }
+}
+
+impl Life {
+    /// A reply that was asked for at `start` tells the scheduler's time.
+    pub fn clock_seen(&self, start: protocol::Time, reply: &Value) {
+        if let Some(time) = reply.get("time").and_then(Value::as_f64) {
+            let middle = (start.seconds() + clock::now().seconds()) / 2.0;
+            self.scheduler_delay_seconds.set(time - middle);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! One worker through all its lives: begins the next where the last was lost, until nobody wants one.
+
+use crate::config::{Config, SchedulerAt};
+use crate::life::{End, Life};
+use crate::living::{self, Setting};
+use crate::nanny::{self, Nanny, Wish};
+use anyhow::Context as _;
+use protocol::messages::Handshake;
+use std::cell::RefCell;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::{JoinSet, spawn_local};
+use tracing::{error, info, warn};
+use transport::Connector;
+
+/// Between a life that was lost and the next.
+const PAUSE: Duration = Duration::from_millis(100);
+const FILE_PAUSE: Duration = Duration::from_millis(50);
+
+/// How it ended.
+pub enum Outcome {
+    /// As it was wished.
+    Closed,
+    /// The Python process died and is not replaced.
+    Lost { cause: String },
+}
+
+pub struct Supervisor {
+    config: Rc<Config>,
+    name: Option<String>,
+    scheduler: String,
+    pub nanny: Rc<Nanny>,
+    orders: mpsc::UnboundedReceiver<End>,
+}
+
+impl Supervisor {
+    pub fn new(config: &Rc<Config>, name: Option<String>, scheduler: String) -> Self {
+        let (sender, orders) = mpsc::unbounded_channel();
+        Self {
+            config: Rc::clone(config),
+            name,
+            nanny: Nanny::new(sender, config.nthreads, scheduler.clone()),
+            scheduler,
+            orders,
+        }
+    }
+
+    pub async fn run(mut self) -> anyhow::Result<Outcome> {
+        let mut tasks = JoinSet::new();
+        let mut announcement = None;
+        if self.config.nanny {
+            let ports = self.config.nanny_ports.clone();
+            let listener = living::listen_on(&self.config, &self.scheduler, ports).await;
+            let listener =
+                listener.context("listen for those who watch the worker (--nanny-port)")?;
+            let address = living::contact_of_nanny(&listener, &self.scheduler).await;
+            *self.nanny.address.borrow_mut() = Some(address);
+            tasks.spawn_local(nanny::serve(Rc::clone(&self.nanny), listener));
+            announcement = self.announce().await;
+        }
+        let announcement = RefCell::new(announcement);
+        let mut lives = 0;
+        loop {
+            match self.nanny.wish.get() {
+                Wish::Over => return Ok(Outcome::Closed),
+                Wish::Dead => self.nanny.wish_changed.notified().await,
+                Wish::Alive => {
+                    if let Some(outcome) = self.live(&announcement, lives).await? {
+                        return Ok(outcome);
+                    }
+                    lives += 1;
+                }
+            }
+        }
+    }
+
+    /// One life; what it means for the worker, if it was the last.
+    async fn live(
+        &mut self,
+        announcement: &RefCell<Option<transport::Connection>>,
+        lives: u32,
+    ) -> anyhow::Result<Option<Outcome>> {
+        while self.orders.try_recv().is_ok() {}
+        let nanny = Rc::clone(&self.nanny);
+        let registered = |life: &Rc<Life>| {
+            nanny.registered(life);
+            if let Some(connection) = announcement.borrow_mut().take() {
+                spawn_local(nanny::confirm(connection));
+            }
+        };
+        let address = self.nanny.address.borrow().clone();
+        let setting = Setting {
+            config: &self.config,
+            scheduler: &self.scheduler,
+            name: self.name.as_deref(),
+            nanny: address.as_deref(),
+            registered: &registered,
+        };
+        let end = living::live(&setting, &mut self.orders).await;
+        self.nanny.died();
+        match end {
+            Ok(End::ExecutorLost { cause }) if !self.config.nanny => {
+                Ok(Some(Outcome::Lost { cause }))
+            }
+            Ok(End::ExecutorLost { cause }) => {
+                warn!(cause, "a new Python process is started");
+                tokio::time::sleep(PAUSE).await;
+                Ok(None)
+            }
+            Ok(End::Restart { .. }) => Ok(None),
+            Ok(End::Close { .. } | End::Retire { .. } | End::SchedulerGone) => {
+                Ok(Some(Outcome::Closed))
+            }
+            Err(failure) if lives == 0 => Err(failure),
+            Err(failure) => {
+                error!(
+                    error = format!("{failure:#}"),
+                    "the worker does not come back"
+                );
+                Err(failure)
+            }
+        }
+    }
+
+    async fn announce(&self) -> Option<transport::Connection> {
+        let connector = Connector {
+            pickle_protocol: Handshake::NEWEST_PICKLES,
+            ..Connector::new(self.config.security.clone())
+        };
+        nanny::announce(&self.nanny, &connector).await
+    }
+}
+
+/// The scheduler's address, once it is known.
+pub async fn find_scheduler(config: &Config) -> anyhow::Result<String> {
+    let file = match &config.scheduler {
+        SchedulerAt::Address(address) => return Ok(address.clone()),
+        SchedulerAt::File(file) => file,
+    };
+    let reading = async {
+        loop {
+            if let Some(address) = address_in(file) {
+                return address;
+            }
+            tokio::time::sleep(FILE_PAUSE).await;
+        }
+    };
+    info!(file = %file.display(), "waiting for the scheduler's file");
+    match config.death_timeout {
+        None => Ok(reading.await),
+        Some(timeout) => tokio::time::timeout(timeout, reading)
+            .await
+            .with_context(|| format!("find the scheduler's address in {}", file.display())),
+    }
+}
+
+fn address_in(file: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let identity: serde_json::Value = serde_json::from_str(&text).ok()?;
+    identity.get("address")?.as_str().map(str::to_owned)
+}
