@@ -70,7 +70,8 @@ pub enum LogLevel {
 pub enum Action {
     /// Run it; answered by [`Event::Executed`](crate::Event::Executed), exactly once.
     Execute(Box<Execution>),
-    /// Nobody wants this run any more. A hint: not begun it need not be; in any case it must be answered.
+    /// Nobody wants this run any more: not begun it need not be, and it must be answered in any case. What it makes is
+    /// freed by its number; where values lie by key, it must not take the place of a later value of that key.
     CancelExecution { execution: ExecutionId },
     /// A run before this one takes long: give it back as [`Outcome::NotBegun`](crate::Outcome::NotBegun), if so it is; if it
     /// has begun, go on.
