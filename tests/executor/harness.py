@@ -68,7 +68,7 @@ class Ended(Exception):
 
 
 class Executor:
-    def __init__(self, start=True, python=sys.executable, lifeline=True, environment=None, **settings):
+    def __init__(self, start=True, python=sys.executable, lifeline=True, environment=None, takes=None, **settings):
         self.ours, theirs = socket.socketpair()
         self.directory = tempfile.TemporaryDirectory(prefix="executor-")
         local = os.path.join(self.directory.name, "dask-scratch-space", "worker-1")
@@ -106,6 +106,8 @@ class Executor:
         self.ours.sendall(len(data).to_bytes(4, "little") + data)
         self.numbers = itertools.count(1)
         self.messages: list = []
+        #: Told of every message first; true: it is done with.
+        self.takes = takes
         self.changed = threading.Condition()
         self.is_over = False
         self.unread = b""
@@ -175,14 +177,17 @@ class Executor:
                 opened = [self.with_frames(message, mine) for message in messages]
                 for descriptor in mine:
                     os.close(descriptor)
+                if self.takes is not None:
+                    opened = [message for message in opened if not self.takes(message)]
                 with self.changed:
                     self.messages += opened
                     self.changed.notify_all()
         except (Ended, OSError):
             pass
-        with self.changed:
-            self.is_over = True
-            self.changed.notify_all()
+        finally:
+            with self.changed:
+                self.is_over = True
+                self.changed.notify_all()
 
     def with_frames(self, message, descriptors):
         """Frames in shared memory replaced by views of it."""
@@ -273,7 +278,16 @@ class Executor:
         return thing_of(found[key])
 
     def put(self, key, thing) -> None:
-        self.send(["put", key, value_of(thing)])
+        header, frames = value_of(thing)
+        large = [frame for frame in frames if len(frame) >= LARGE_BYTES]
+        if not large:
+            self.send(["put", key, [header, frames]])
+            return
+        descriptor, places = memfd(*large)
+        rest = iter(places)
+        named = [[0, *next(rest)] if len(frame) >= LARGE_BYTES else frame for frame in frames]
+        self.send(["put", key, [header, named]], descriptors=[descriptor])
+        os.close(descriptor)
 
     def call(self, op, **message):
         request = next(self.numbers)

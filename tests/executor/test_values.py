@@ -14,19 +14,6 @@ from harness import Executor, memfd, message_frames, pack, thing_of, unpack, val
 MEGABYTE = 1 << 20
 
 
-def send_in_shared_memory(executor, key, thing) -> list:
-    """Puts a value with its large frames in one memfd; where they lie."""
-    header, frames = value_of(thing)
-    large = [frame for frame in frames if len(frame) >= 64 << 10]
-    assert large
-    descriptor, places = memfd(*large)
-    rest = iter(places)
-    named = [[0, *next(rest)] if len(frame) >= 64 << 10 else frame for frame in frames]
-    executor.send(["put", key, [header, named]], descriptors=[descriptor])
-    os.close(descriptor)
-    return named
-
-
 def open_descriptors(executor) -> int:
     return len(os.listdir(f"/proc/{executor.process.pid}/fd"))
 
@@ -59,10 +46,7 @@ def test_values_come_and_go_unchanged(executor, name):
     thing = THINGS[name]
     if unpack(value_of(thing)[0]).get("serializer") == "error":
         pytest.skip("this release cannot serialise it either")
-    if name == "small":
-        executor.put(name, thing)
-    else:
-        send_in_shared_memory(executor, name, thing)
+    executor.put(name, thing)
     assert same(executor.value(name), thing), "as it came, not opened"
     assert executor.run(type, TaskRef(name), dependencies=[name], key=f"type of {name}") is type(thing)
     assert same(executor.value(name), thing), "opened"
@@ -85,7 +69,7 @@ def test_headers_of_values_are_what_peers_expect(executor):
 
 
 def test_received_arrays_are_views_of_the_shared_memory(executor):
-    send_in_shared_memory(executor, "array", THINGS["numpy"])
+    executor.put("array", THINGS["numpy"])
 
     def where(array):
         address = array.__array_interface__["data"][0]
@@ -96,12 +80,12 @@ def test_received_arrays_are_views_of_the_shared_memory(executor):
 
     assert executor.run(where, TaskRef("array"), dependencies=["array"]) == "memfd"
     frame = lambda table: where(table["a"].to_numpy())  # noqa: E731
-    send_in_shared_memory(executor, "frame", THINGS["pandas"])
+    executor.put("frame", THINGS["pandas"])
     assert executor.run(frame, TaskRef("frame"), dependencies=["frame"]) == "memfd"
 
 
 def test_a_received_value_may_be_changed_in_place_and_is_given_changed(executor):
-    send_in_shared_memory(executor, "changed", numpy.zeros(100_000))
+    executor.put("changed", numpy.zeros(100_000))
 
     def change(array):
         array[:] = 5
@@ -180,7 +164,7 @@ def test_descriptors_are_closed_when_values_are_dropped():
         executor.run(abs, 1)
         before = open_descriptors(executor)
         for number in range(5):
-            send_in_shared_memory(executor, f"in-{number}", THINGS["numpy"])
+            executor.put(f"in-{number}", THINGS["numpy"])
             executor.outcome(executor.begin(numpy.zeros, MEGABYTE, key=f"out-{number}"))
         executor.run(lambda *arrays: None, *(TaskRef(f"in-{n}") for n in range(3)), dependencies=["in-0", "in-1", "in-2"], key="uses")
         executor.fetch(*(f"out-{n}" for n in range(5)))
@@ -192,12 +176,12 @@ def test_descriptors_are_closed_when_values_are_dropped():
 
 
 def test_a_put_or_a_result_under_a_known_key_replaces_what_was_given(executor):
-    send_in_shared_memory(executor, "replaced", numpy.zeros(MEGABYTE))
+    executor.put("replaced", numpy.zeros(MEGABYTE))
     executor.run(lambda array: None, TaskRef("replaced"), dependencies=["replaced"])
     assert executor.value("replaced").sum() == 0
     executor.outcome(executor.begin(numpy.ones, MEGABYTE, key="replaced"))
     assert executor.value("replaced").sum() == MEGABYTE
-    send_in_shared_memory(executor, "replaced", numpy.full(MEGABYTE, 2.0))
+    executor.put("replaced", numpy.full(MEGABYTE, 2.0))
     assert executor.value("replaced").sum() == 2 * MEGABYTE
 
 
