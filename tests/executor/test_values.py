@@ -6,6 +6,7 @@ import pickle
 import numpy
 import pandas
 import pyarrow
+import pyarrow.fs
 import pytest
 from dask._task_spec import TaskRef
 from distributed.protocol import loads
@@ -44,8 +45,8 @@ def same(one, other) -> bool:
 @pytest.mark.parametrize("name", THINGS)
 def test_values_come_and_go_unchanged(executor, name):
     thing = THINGS[name]
-    if unpack(value_of(thing)[0]).get("serializer") == "error":
-        pytest.skip("this release cannot serialise it either")
+    if name == "pyarrow":  # the oldest release we support forgets to import a part of it that it needs
+        executor.client_run(lambda: bool(__import__("pyarrow.fs")))
     executor.put(name, thing)
     assert same(executor.value(name), thing), "as it came, not opened"
     assert executor.run(type, TaskRef(name), dependencies=[name], key=f"type of {name}") is type(thing)
