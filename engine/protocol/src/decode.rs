@@ -53,6 +53,37 @@ impl<'a> Decoder<'a> {
         Value::read_with(reader, 0, &mut |entries| payloads.resolve(entries))
     }
 
+    /// Reads a value that is serialized or pickled, nearly always a placeholder and nothing else.
+    pub fn read_payload(&mut self) -> Result<Payload, DecodeError> {
+        let start = self.reader.position();
+        if let Some(index) = self.placeholder_index()? {
+            return self.payloads.payload(index);
+        }
+        self.reader.seek(start);
+        match self.read_value()? {
+            Value::Serialized(payload) | Value::Pickled(payload) => Ok(payload),
+            other => Err(DecodeError::Unexpected {
+                expected: "serialized value",
+                found: other.type_name(),
+                at: start,
+            }),
+        }
+    }
+
+    /// The frame that `{"__Pickled__": n}` or `{"__Serialized__": n}` names, if this is all there is.
+    fn placeholder_index(&mut self) -> Result<Option<u64>, DecodeError> {
+        if self.reader.kind()? != Kind::Map || self.reader.read_map_len()? != 1 {
+            return Ok(None);
+        }
+        let named = self.reader.kind()? == Kind::Str
+            && matches!(self.reader.read_str()?, b"__Pickled__" | b"__Serialized__");
+        if !named || self.reader.kind()? != Kind::Int {
+            return Ok(None);
+        }
+        let index = u64::try_from(self.reader.read_int()?).unwrap_or_default();
+        Ok((index > 0).then_some(index))
+    }
+
     /// Reads the names of tasks in an array or a set.
     pub fn read_keys(&mut self) -> Result<Vec<Key>, DecodeError> {
         if self.reader.kind()? == Kind::Map {

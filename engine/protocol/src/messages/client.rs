@@ -140,7 +140,7 @@ fn decode(fields: &mut Fields<'_, '_>) -> Result<FromClient, DecodeError> {
 /// Fields in the order stock clients send them.
 fn update_graph(fields: &mut Fields<'_, '_>) -> Result<UpdateGraph, DecodeError> {
     Ok(UpdateGraph {
-        expr: fields.required("expr_ser", read_payload)?,
+        expr: fields.required("expr_ser", Decoder::read_payload)?,
         keys: fields.keys()?,
         internal_priority: fields.optional("internal_priority", |decoder| {
             read_entries(decoder, |decoder| decoder.reader.read_i64())
@@ -192,17 +192,6 @@ fn topic(fields: &mut Fields<'_, '_>) -> Result<Topic, DecodeError> {
 
 fn client(fields: &mut Fields<'_, '_>) -> Result<Option<Text>, DecodeError> {
     fields.optional("client", |decoder| decoder.reader.read_text())
-}
-
-fn read_payload(decoder: &mut Decoder<'_>) -> Result<Payload, DecodeError> {
-    match decoder.read_value()? {
-        Value::Serialized(payload) | Value::Pickled(payload) => Ok(payload),
-        other => Err(DecodeError::Unexpected {
-            expected: "serialized value",
-            found: other.type_name(),
-            at: decoder.reader.position(),
-        }),
-    }
 }
 
 fn read_actors(decoder: &mut Decoder<'_>) -> Result<Actors, DecodeError> {

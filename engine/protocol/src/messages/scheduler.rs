@@ -169,7 +169,7 @@ fn compute_task(fields: &mut Fields<'_, '_>) -> Result<ComputeTask, DecodeError>
         run_id,
         priority,
         dependencies,
-        run_spec: fields.optional("run_spec", read_run_spec)?,
+        run_spec: fields.optional("run_spec", Decoder::read_payload)?,
         resource_restrictions: fields
             .optional("resource_restrictions", read_amounts)?
             .unwrap_or_default(),
@@ -263,17 +263,6 @@ fn read_nbytes(decoder: &mut Decoder<'_>, replicas: &mut Vec<Replica>) -> Result
         replicas[known].nbytes = u64::try_from(reader.read_i64()?).ok();
     }
     Ok(())
-}
-
-fn read_run_spec(decoder: &mut Decoder<'_>) -> Result<Payload, DecodeError> {
-    match decoder.read_value()? {
-        Value::Serialized(payload) | Value::Pickled(payload) => Ok(payload),
-        other => Err(DecodeError::Unexpected {
-            expected: "pickled task",
-            found: other.type_name(),
-            at: decoder.reader.position(),
-        }),
-    }
 }
 
 fn read_amounts(decoder: &mut Decoder<'_>) -> Result<Vec<(Text, f64)>, DecodeError> {
