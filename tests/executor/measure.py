@@ -9,6 +9,8 @@ packets; what is printed as CPU is the executor's own (user and system, of its p
 from __future__ import annotations
 
 import argparse
+import importlib
+import importlib.util
 import os
 import struct
 import sys
@@ -21,13 +23,12 @@ from dask._task_spec import Task
 TASKS_IN_A_PACKET = 200
 
 
-def specs_with_start(count: int) -> list:
+def specs_with_start(count: int, function=lambda x: x + 1) -> list:
     """As the scheduler writes them: what is common first, then the state of each task."""
     sys.path.insert(0, str(harness.SOURCES.parents[0]))
     import graph_helper
 
     writer = graph_helper.SpecWriter(graph_helper.splice_state(), False)
-    function = lambda x: x + 1  # noqa: E731
     tasks = [Task(f"trivial-{number:032x}", function, number) for number in range(count)]
     ends, prefix_of, _ = writer.write(tasks)
     data, start, specs = writer.file.getvalue(), 0, []
@@ -94,17 +95,18 @@ def trivial(count: int, threads: int, duration: float | None) -> None:
         )
 
 
+def part(name: str):
+    """A module of the executor, loaded here."""
+    if "executor" not in sys.modules:
+        places = [str(harness.SOURCES)]
+        spec = importlib.util.spec_from_file_location("executor", harness.SOURCES / "__init__.py", submodule_search_locations=places)
+        sys.modules["executor"] = importlib.util.module_from_spec(spec)
+    return importlib.import_module(f"executor.{name}")
+
+
 def split() -> None:
     """Where the time of a trivial task goes, step by step in this process."""
-    import importlib
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("executor", harness.SOURCES / "__init__.py", submodule_search_locations=[str(harness.SOURCES)])
-    sys.modules["executor"] = importlib.util.module_from_spec(spec)
-    specs = importlib.import_module("executor.specs")
-    outcomes = importlib.import_module("executor.outcomes")
-    memory = importlib.import_module("executor.memory")
-    line = importlib.import_module("executor.line")
+    specs, outcomes, memory, line = map(part, ("specs", "outcomes", "memory", "line"))
     count = 5000
     values = specs_with_start(count)
     body = harness.pack([["execute", n, f"trivial-{n}", values[n], [], {"duration": 0.0001}] for n in range(count)])

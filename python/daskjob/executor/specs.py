@@ -2,14 +2,18 @@
 
 Owns what is remembered from one spec to the next. Schedulers that write the function in front of what differs from task
 to task (ours does) let it be opened once: `SharedStarts` keeps the opened start and reads only the rest. Invariant: what
-comes out equals what unpickling all of the bytes gives, but that tasks of one start share the function.
+comes out equals what unpickling all of the bytes gives, and a task cannot tell: a function is shared only if nothing that
+belongs to it can be changed (`can_be_shared`), because in a stock worker each task has its own.
 """
 
 from __future__ import annotations
 
+import dis
+import functools
 import inspect
 import io
 import pickle
+import sys
 import threading
 import types
 from struct import Struct
@@ -43,6 +47,7 @@ class Start:
         self.counting = FRAME(b"\x80\x05\x95", len(memo) + 2) + b"N" + b"\x94" * len(memo) + b"."
         self.again = b"h" + bytes([place]) + b")\x81"
         self.is_coroutine: bool | None = None
+        self.is_shared = False
 
     def task(self, data: bytes):
         rest = data[len(self.data) :]
@@ -69,14 +74,12 @@ class SharedStarts:
         """(task, whether it is a coroutine function's)"""
         for start in self.starts:
             if data.startswith(start.data):
-                task = start.task(data)
+                task = start.task(data) if start.is_shared else pickle.loads(data)
                 break
         else:
-            start = self.learn(data)
+            start, task = self.learn(data), pickle.loads(data)
             if start is None:
-                task = pickle.loads(data)
                 return task, is_coroutine(task)
-            task = start.task(data)
         if start.is_coroutine is None:
             start.is_coroutine = is_coroutine(task)
         return task, start.is_coroutine
@@ -87,13 +90,59 @@ class SharedStarts:
             return None
         try:
             start = Start(data[: end + len(END_OF_START)])
-            if start.task(data) is None:
-                return None
+            start.is_shared = can_be_shared(start.task(data).func, set())
         except Exception:
             return None  # unpickling all of it says what is wrong
         with self.lock:
             self.starts = [start, *self.starts[: STARTS_AT_MOST - 1]]
         return start
+
+
+#: Cannot be changed, so nobody can tell how many there are.
+UNCHANGING = frozenset([int, float, complex, bool, str, bytes, type(None), type(Ellipsis), range])
+CHANGING_OPERATIONS = frozenset(["STORE_GLOBAL", "DELETE_GLOBAL", "STORE_ATTR", "DELETE_ATTR", "STORE_DEREF", "DELETE_DEREF"])
+
+
+def can_be_shared(value, seen: set) -> bool:
+    """Whether tasks that share it compute what they would with one each."""
+    kind = type(value)
+    if kind in UNCHANGING or id(value) in seen or isinstance(value, (type, types.ModuleType)):
+        return True
+    seen.add(id(value))
+    if kind in (tuple, frozenset):
+        return all(can_be_shared(item, seen) for item in value)
+    if is_found_by_name(value):
+        return True
+    if kind is functools.partial:
+        parts = (value.func, value.args, *value.keywords.values())
+        return not value.__dict__ and all(can_be_shared(part, seen) for part in parts)
+    return kind is types.FunctionType and function_can_be_shared(value, seen)
+
+
+def function_can_be_shared(function, seen: set) -> bool:
+    """One that travelled by value brings copies of what it refers to."""
+    if function.__dict__ or changes_something(function.__code__):
+        return False
+    brought = [function.__defaults__, *(function.__kwdefaults__ or {}).values()]
+    brought += [cell.cell_contents for cell in function.__closure__ or ()]
+    brought += [thing for name, thing in function.__globals__.items() if not name.startswith("__")]
+    return all(can_be_shared(thing, seen) for thing in brought)
+
+
+def changes_something(code) -> bool:
+    inner = any(changes_something(constant) for constant in code.co_consts if isinstance(constant, types.CodeType))
+    return inner or any(step.opname in CHANGING_OPERATIONS for step in dis.get_instructions(code))
+
+
+def is_found_by_name(value) -> bool:
+    """Pickled by reference: there is one in this process in any case."""
+    module = sys.modules.get(getattr(value, "__module__", None) or "builtins")
+    name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
+    if module is None or module.__name__ == "__main__" or not isinstance(name, str):
+        return False
+    for part in name.split("."):
+        module = getattr(module, part, None)
+    return module is value
 
 
 def is_coroutine(task) -> bool:
