@@ -92,7 +92,7 @@ fn handshake_is_understood() {
     let handshake = Handshake::read(&recording("handshake")).unwrap();
     assert_eq!(
         (handshake.compression, handshake.pickle_protocol),
-        (None, 4)
+        (None, 5)
     );
 }
 

@@ -169,6 +169,9 @@ pub(crate) struct Edge {
     pub place: u32,
 }
 
+/// No value is taken for bigger, whatever is said of it, so that sums stay numbers.
+pub(crate) const BIGGEST_BYTES: u64 = 1 << 50;
+
 /// A size not known yet.
 pub(crate) const UNKNOWN_SIZE: u64 = u64::MAX;
 

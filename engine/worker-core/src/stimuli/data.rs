@@ -3,7 +3,7 @@
 use crate::effects::{Action, Effects, Location, LogLevel, Source};
 use crate::events::{SpillOutcome, UpdateData};
 use crate::ids::ValueId;
-use crate::task::{Phase, Spilling, TaskId};
+use crate::task::{BIGGEST_BYTES, Phase, Spilling, TaskId};
 use crate::worker::Worker;
 use protocol::Key;
 
@@ -38,7 +38,8 @@ impl Worker {
         let spilling = spilling.map_or(Spilling::No, |held| held.spilling);
         match (task, spilling, outcome) {
             (Some(task), Spilling::Yes, SpillOutcome::Written { disk_bytes }) => {
-                self.store.arrive(&mut self.tasks, task, disk_bytes);
+                self.store
+                    .arrive(&mut self.tasks, task, disk_bytes.min(BIGGEST_BYTES));
                 fx.act(Action::DropMemoryCopy { key, value });
             }
             (Some(task), Spilling::Abandoned, SpillOutcome::Written { .. }) => {

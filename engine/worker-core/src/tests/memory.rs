@@ -182,3 +182,18 @@ fn without_a_limit_nothing_is_spilled() {
     assert_eq!(make(&mut scene, "a", u64::MAX / 4), ["finished a of 1"]);
     assert!(scene.measure(u64::MAX).is_empty());
 }
+
+#[test]
+fn sizes_that_cannot_be_are_not_believed() {
+    let mut scene = Scene::new();
+    for name in ["a", "b", "c"] {
+        make(&mut scene, name, u64::MAX);
+    }
+    scene.compute(
+        task("x")
+            .needing("y", u64::MAX, &["p2"])
+            .needing("z", u64::MAX, &["p3"]),
+    );
+    assert_eq!(scene.core.incoming().bytes, 2 << 50);
+    assert_eq!(scene.core.managed_memory().in_memory, 3 << 50);
+}

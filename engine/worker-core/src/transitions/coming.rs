@@ -4,7 +4,7 @@
 
 use crate::peers::PeerId;
 use crate::priority::Priority;
-use crate::task::{Phase, State, TaskId};
+use crate::task::{BIGGEST_BYTES, Phase, State, TaskId};
 use crate::worker::Worker;
 use protocol::Text;
 use protocol::messages::Replica;
@@ -25,7 +25,7 @@ impl Worker {
             return; // computed here, and coming from there
         }
         if let Some(nbytes) = replica.nbytes {
-            self.tasks[input].nbytes = nbytes;
+            self.tasks[input].nbytes = nbytes.min(BIGGEST_BYTES);
         }
         self.tasks[input].priority.get_or_insert(priority);
         self.set_holders(input, &replica.holders);

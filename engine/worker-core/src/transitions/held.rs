@@ -3,7 +3,7 @@
 use crate::effects::{Action, Effects, Location};
 use crate::ids::ValueId;
 use crate::store::is_listed;
-use crate::task::{Held, KindId, Spilling, State, TaskId};
+use crate::task::{BIGGEST_BYTES, Held, KindId, Spilling, State, TaskId};
 use crate::worker::Worker;
 use protocol::messages::{FromWorker, KeyEvent, StartStop, TaskFinished};
 use protocol::{Text, Value};
@@ -25,7 +25,7 @@ impl Worker {
         let held = Held {
             value: arrival.value,
             location: arrival.location,
-            nbytes: arrival.nbytes,
+            nbytes: arrival.nbytes.min(BIGGEST_BYTES),
             actor: arrival.actor,
             kind: arrival.kind,
             thread: arrival.thread,
