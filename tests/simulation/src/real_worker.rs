@@ -7,6 +7,7 @@ mod orders;
 
 use crate::chance::Chance;
 use crate::worker::{Ending, Wish};
+use crate::world::UNASKED;
 use protocol::messages::{
     Action as Doing, FromWorker, KeyOrder, KeysOrder, Replica, Replicas, StartStop,
 };
@@ -216,7 +217,7 @@ impl RealWorker {
     }
 
     pub fn steal(&mut self, key: Key) {
-        let stimulus_id = Text::from_static("steal");
+        let stimulus_id = Text::from_static(UNASKED);
         let order = KeyOrder {
             key: key.clone(),
             stimulus_id,

@@ -23,6 +23,7 @@ use scheduler_core::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+pub(crate) use unasked::UNASKED;
 use unasked::Unasked;
 
 /// What went wrong; a broken invariant panics instead.

@@ -6,6 +6,9 @@ use crate::member::Member;
 use protocol::messages::{FromWorker, KeyEvent, StealResponse};
 use protocol::{Key, Text};
 
+/// What requests to steal from nowhere are called.
+pub(crate) const UNASKED: &str = "unasked";
+
 /// About one key.
 pub(super) enum Unasked {
     Steal(Key),
@@ -73,19 +76,24 @@ impl World {
     }
 }
 
-/// What the scheduler would make of an answer to a thief: a task that was given up is placed anew.
+/// What a scheduler that had asked would make of an answer to a thief: a task that was given up is placed anew. Answers to
+/// its own requests it gets as they are.
 pub(super) fn after_steal(message: FromWorker) -> FromWorker {
     match message {
-        FromWorker::StealResponse(StealResponse {
-            key,
-            state,
-            stimulus_id,
-        }) if state.as_ref().is_none_or(|state| {
-            ["waiting", "ready", "constrained"].contains(&&*state.to_string_lossy())
-        }) =>
+        FromWorker::StealResponse(answer)
+            if answer.stimulus_id == UNASKED && is_given_up(&answer) =>
         {
-            FromWorker::Reschedule(KeyEvent { key, stimulus_id })
+            FromWorker::Reschedule(KeyEvent {
+                key: answer.key,
+                stimulus_id: answer.stimulus_id,
+            })
         }
         other => other,
     }
+}
+
+fn is_given_up(answer: &StealResponse) -> bool {
+    let free =
+        |state: &Text| ["waiting", "ready", "constrained"].contains(&&*state.to_string_lossy());
+    answer.state.as_ref().is_none_or(free)
 }
