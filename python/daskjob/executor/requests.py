@@ -48,7 +48,7 @@ async def answer(worker, line, request, op: str, frames: list) -> None:
         serializers = message.pop("serializers", None)
         result = await call(worker, op, message, serializers)
     except Exception as error:
-        logger.exception("Exception while handling op %s", op)
+        logger.exception("the handler of %s failed", op)
         result = error_message(error, status="uncaught-error")
     if not wants_reply or result is Status.dont_reply:
         line.post(["answer", request, []])
@@ -63,12 +63,12 @@ async def answer(worker, line, request, op: str, frames: list) -> None:
 
 async def call(worker, op: str, message: dict, serializers):
     if op in worker.blocked_handlers:
-        raise ValueError(f"The '{op}' handler has been explicitly disallowed in Worker, possibly due to security concerns.")
+        raise ValueError(f"requests of kind {op!r} are blocked by this worker's configuration")
     handler = worker.handlers.get(op)
     if handler is None:
         if op in OURS:
             return getattr(worker, OURS[op])()
-        logger.warning("No handler %s found in Worker", op)
+        logger.warning("nobody here answers %s", op)
         return None
     if serializers is not None and has_keyword(handler, "serializers"):
         message["serializers"] = serializers
@@ -84,10 +84,10 @@ async def hear(worker, op: str, frames: list) -> None:
             message.pop("op", None)
             handler = worker.stream_handlers.get(op)
             if handler is None:
-                logger.warning("No stream handler %s found in Worker", op)
+                logger.warning("nobody here listens to %s", op)
                 continue
             result = handler(**message)
             if inspect.isawaitable(result):
                 await result
     except Exception:
-        logger.exception("Exception while handling stream message %s", op)
+        logger.exception("the listener to %s failed", op)

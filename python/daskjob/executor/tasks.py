@@ -262,7 +262,7 @@ class Tasks:
         name = run.annotations.get("executor", "default")
         executors = self.worker.executors
         if name not in executors:
-            raise ValueError(f"Invalid executor {name!r}; expected one of: {sorted(executors)}")
+            raise ValueError(f"Invalid executor {name!r}: this worker has {sorted(executors)}")
         executor = executors[name]
         return None if executor is self.pool else executor
 

@@ -195,7 +195,7 @@ class Worker(stock.Worker):
 
     def log_event(self, topic, msg) -> None:
         if not stock._is_dumpable(msg):
-            raise TypeError(f"Message must be msgpack serializable. Got {type(msg)=} instead.")
+            raise TypeError(f"an event must be what msgpack can carry, not {type(msg).__name__}")
         self.batched_send({"op": "log-event", "topic": topic, "msg": msg})
 
     def log_failure(self, run, exception_text: str, traceback_text: str) -> None:
@@ -247,7 +247,7 @@ class Worker(stock.Worker):
                     try:
                         plugin.transition(key, start, finish)
                     except Exception:
-                        stock.logger.info("Plugin '%s' failed with exception", plugin, exc_info=True)
+                        stock.logger.info("the transition hook of plugin %s failed", plugin, exc_info=True)
 
     def added_handlers(self) -> list:
         return sorted(self.handlers.added() | self.stream_handlers.added())
