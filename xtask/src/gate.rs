@@ -71,7 +71,7 @@ const ENVIRONMENTS: &str = "python environments";
 
 const STATIC_PROGRAM: &str = "static program";
 
-const TESTS: [Step; 12] = [
+const TESTS: [Step; 14] = [
     step(BINARIES, |_| passed(build())),
     step(ENVIRONMENTS, |_| environments()),
     step(STATIC_PROGRAM, |_| static_program()),
@@ -87,6 +87,12 @@ const TESTS: [Step; 12] = [
     }),
     after(&[STATIC_PROGRAM], "cluster cli", |extent| {
         with_images("cli", extent)
+    }),
+    after(&[BINARIES, ENVIRONMENTS], "executor", |extent| {
+        pytest(CURRENT_REQUIREMENTS, "tests/executor", extent)
+    }),
+    after(&[BINARIES, ENVIRONMENTS], "oldest executor", |extent| {
+        pytest(OLDEST_REQUIREMENTS, "tests/executor", extent)
     }),
     after(&[BINARIES, ENVIRONMENTS], "compatibility", compatibility),
     after(&[BINARIES, ENVIRONMENTS], "oldest release", oldest_release),
