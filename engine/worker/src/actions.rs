@@ -87,6 +87,7 @@ impl Machine {
         let waits = !awaited.is_empty();
         let under_way = UnderWay {
             order: execution.order,
+            expected_seconds: execution.expected_seconds,
             awaited,
             is_withdrawn: false,
         };
@@ -115,7 +116,11 @@ impl Machine {
         };
         let order = &under_way.order;
         match &order.run_spec {
-            Some(spec) => self.line.say(|line| line.execute(id.0, order, spec)),
+            Some(spec) => {
+                let expected = under_way.expected_seconds;
+                self.line
+                    .say(|line| line.execute(id.0, order, spec, expected));
+            }
             None => {
                 error!(task = %order.key, "an order to run a task without the task");
                 self.give_back(id);

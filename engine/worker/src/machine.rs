@@ -82,6 +82,7 @@ impl Handle {
 /// A run the executor has, or will have once its inputs are there.
 pub struct UnderWay {
     pub order: Arc<ComputeTask>,
+    pub expected_seconds: Option<f64>,
     /// Inputs that are still being read from disk.
     pub awaited: Vec<ValueId>,
     pub is_withdrawn: bool,

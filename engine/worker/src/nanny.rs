@@ -1,6 +1,6 @@
 //! The second address of a worker: who asks it has lives ended and begun, whatever the worker itself is doing.
 //!
-//! Owns what is wished of the worker and what has become of it; the supervisor does it.
+//! Owns who waits for what becomes of the worker; the supervisor does it.
 
 use crate::errors;
 use crate::life::{End, Life};
@@ -8,33 +8,24 @@ use protocol::messages::Request;
 use protocol::{EnumMember, Text, Value, decode_message, map};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, error};
 use transport::{Connection, Connector, Listener};
 
-/// What is wished of the worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
-    Alive,
-    /// Not until it is wished alive again.
-    Dead,
-    /// For good.
-    Over,
-}
-
 /// How far the supervisor is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stage {
-    /// How many lives have registered.
+    /// How many lives have registered, and how many of them have ended.
     pub registered: u64,
+    pub ended: u64,
     pub is_alive: bool,
 }
 
 pub struct Nanny {
     pub address: RefCell<Option<String>>,
-    pub wish: Cell<Wish>,
-    pub wish_changed: Notify,
+    /// No further life is to begin.
+    pub is_over: Cell<bool>,
     pub stage: watch::Sender<Stage>,
     orders: mpsc::UnboundedSender<End>,
     nthreads: usize,
@@ -45,8 +36,7 @@ impl Nanny {
     pub fn new(orders: mpsc::UnboundedSender<End>, nthreads: usize, scheduler: String) -> Rc<Self> {
         Rc::new(Self {
             address: RefCell::default(),
-            wish: Cell::new(Wish::Alive),
-            wish_changed: Notify::new(),
+            is_over: Cell::new(false),
             stage: watch::Sender::new(Stage::default()),
             orders,
             nthreads,
@@ -62,18 +52,16 @@ impl Nanny {
     }
 
     pub fn died(&self) {
-        self.stage.send_modify(|stage| stage.is_alive = false);
+        self.stage.send_modify(|stage| {
+            stage.ended += u64::from(stage.is_alive);
+            stage.is_alive = false;
+        });
     }
 
     /// Ends the present life, if there is one, and all to come.
     pub fn finish(&self, end: End) {
-        self.wish(Wish::Over);
+        self.is_over.set(true);
         self.order(end);
-    }
-
-    fn wish(&self, wish: Wish) {
-        self.wish.set(wish);
-        self.wish_changed.notify_one();
     }
 
     fn order(&self, end: End) {
@@ -87,22 +75,23 @@ impl Nanny {
         let _always = stage.wait_for(reached).await;
     }
 
+    /// Returns when the worker is gone. The next begins by itself, as with stock.
     async fn kill(&self) {
-        self.wish(Wish::Dead);
-        let reason = "nanny-kill".to_owned();
-        self.order(End::Restart { reason });
-        self.until(|stage| !stage.is_alive).await;
+        let before = *self.stage.borrow();
+        if before.is_alive {
+            let reason = "nanny-kill".to_owned();
+            self.order(End::Restart { reason });
+            self.until(|stage| stage.ended > before.ended).await;
+        }
     }
 
     async fn instantiate(&self) {
-        self.wish(Wish::Alive);
         self.until(|stage| stage.is_alive).await;
     }
 
     async fn restart(&self) {
         let before = self.stage.borrow().registered;
         let reason = "nanny-restart".to_owned();
-        self.wish(Wish::Alive);
         self.order(End::Restart { reason });
         self.until(|stage| stage.is_alive && stage.registered > before)
             .await;
@@ -129,7 +118,7 @@ impl Nanny {
                 Value::text("OK")
             }
             "close_gracefully" => {
-                self.wish.set(Wish::Over);
+                self.is_over.set(true);
                 Value::Nil
             }
             "ping" => Value::Bin(b"pong".as_slice().into()),

@@ -3,7 +3,7 @@
 use crate::config::{Config, SchedulerAt};
 use crate::life::{End, Life};
 use crate::living::{self, Setting};
-use crate::nanny::{self, Nanny, Wish};
+use crate::nanny::{self, Nanny};
 use anyhow::Context as _;
 use protocol::messages::Handshake;
 use std::cell::RefCell;
@@ -63,16 +63,13 @@ impl Supervisor {
         let announcement = RefCell::new(announcement);
         let mut lives = 0;
         loop {
-            match self.nanny.wish.get() {
-                Wish::Over => return Ok(Outcome::Closed),
-                Wish::Dead => self.nanny.wish_changed.notified().await,
-                Wish::Alive => {
-                    if let Some(outcome) = self.live(&announcement, lives).await? {
-                        return Ok(outcome);
-                    }
-                    lives += 1;
-                }
+            if self.nanny.is_over.get() {
+                return Ok(Outcome::Closed);
             }
+            if let Some(outcome) = self.live(&announcement, lives).await? {
+                return Ok(outcome);
+            }
+            lives += 1;
         }
     }
 

@@ -149,7 +149,13 @@ impl Packets {
         self.open.bytes.extend_from_slice(&settings.0[0]);
     }
 
-    pub fn execute(&mut self, run: u64, order: &ComputeTask, spec: &Payload) {
+    pub fn execute(
+        &mut self,
+        run: u64,
+        order: &ComputeTask,
+        spec: &Payload,
+        duration: Option<f64>,
+    ) {
         let places = self.begin(snippet!("execute"), 6, &[spec.frames()]);
         write_u64(&mut self.open.bytes, run);
         self.open.bytes.extend_from_slice(order.key.as_msgpack());
@@ -159,7 +165,7 @@ impl Packets {
         for dependency in &order.dependencies {
             out.extend_from_slice(dependency.key.as_msgpack());
         }
-        write_options(out, order);
+        write_options(out, order, duration);
     }
 
     pub fn withdraw(&mut self, runs: &[u64]) {
@@ -308,11 +314,15 @@ fn write_frames(out: &mut Vec<u8>, frames: &[Bytes], places: &[Place]) {
 }
 
 /// Only what is not as usual.
-fn write_options(out: &mut Vec<u8>, order: &ComputeTask) {
+fn write_options(out: &mut Vec<u8>, order: &ComputeTask, duration: Option<f64>) {
     let resources = !order.resource_restrictions.is_empty();
     let annotations = !order.annotations.is_nil();
     let count = 1 + usize::from(resources) + usize::from(annotations) + usize::from(order.actor);
-    write_map_len(out, count);
+    write_map_len(out, count + usize::from(duration.is_some()));
+    if let Some(seconds) = duration {
+        out.extend_from_slice(snippet!("duration"));
+        msgpack::write_f64(out, seconds);
+    }
     out.extend_from_slice(snippet!("priority"));
     write_priority(out, &order.priority.0);
     if resources {
