@@ -65,6 +65,10 @@ def children_of(pid) -> list[int]:
     return found
 
 
+def test_what_tasks_print_is_written_line_by_line(executor):
+    assert executor.run(lambda: __import__("sys").stdout.line_buffering) is True
+
+
 def test_tasks_may_run_programs(executor):
     def runs():
         import subprocess

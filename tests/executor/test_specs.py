@@ -65,6 +65,17 @@ def with_nonlocal():
     return counts
 
 
+def with_empty_cell():
+    def keeps(number):
+        if number < 0:
+            return never
+        return 1
+
+    if False:
+        never = 1
+    return keeps
+
+
 class Adder:
     def __init__(self):
         self.total = 0
@@ -104,6 +115,7 @@ CHANGING = {
     "a default": remembers,
     "a closure": with_closure(),
     "a nonlocal": with_nonlocal(),
+    "an empty cell": with_empty_cell(),
     "a method": Adder().add,
     "a callable object": Adder(),
     "a partial's argument": functools.partial(lambda memory, number: memory.append(number) or len(memory), []),

@@ -23,6 +23,7 @@ CLOSING_SECONDS = 20
 def main(channel, lifeline: int | None) -> None:
     faulthandler.enable()
     gc.disable()  # until everything is imported
+    sys.stdout.reconfigure(line_buffering=True)  # what tasks print is in the log when they did
     if lifeline is not None:
         die_with(lifeline)
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -90,9 +90,13 @@ class SharedStarts:
             return None
         try:
             start = Start(data[: end + len(END_OF_START)])
-            start.is_shared = can_be_shared(start.task(data).func, set())
+            function = start.task(data).func
         except Exception:
             return None  # unpickling all of it says what is wrong
+        try:
+            start.is_shared = can_be_shared(function, set())
+        except Exception:
+            pass  # what cannot be looked at (an empty cell) is not shared
         with self.lock:
             self.starts = [start, *self.starts[: STARTS_AT_MOST - 1]]
         return start

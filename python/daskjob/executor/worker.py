@@ -11,15 +11,16 @@ import threading
 from collections.abc import Mapping
 
 import dask
+from distributed import profile
 from distributed import worker as stock
 from distributed.actor import Actor
 from distributed.comm import get_address_host
 from distributed.core import Status
 from distributed.diagnostics.plugin import WorkerPlugin
+from distributed.proctitle import setproctitle
 from distributed.protocol import dumps
 from distributed.security import Security
 from distributed.utils import key_split
-from distributed import profile
 from distributed.worker_state_machine import SecedeEvent, TaskState, UpdateDataEvent
 
 from . import memory
@@ -153,6 +154,7 @@ class Worker(stock.Worker):
     async def begin(self) -> None:
         await self.rpc.start()
         await self.preloads.start()
+        setproctitle(f"dask worker [{self.address}]")
 
     async def take_down(self) -> None:
         self._status = Status.closing
