@@ -308,7 +308,9 @@ pub(super) fn active_deadline(job: &ResolvedJob, status: &JobStatus) -> Option<(
 
 fn of_idleness(case: &Case<'_>) -> Option<Verdict> {
     let timeout = case.job.deadlines.idle_timeout_seconds?;
-    let until = case.idle_since?.plus(timeout);
+    // Before its first worker it takes no clients: how long that may last is for `startDeadlineSeconds` to say.
+    let open = Time::of(case.status.timeline.first_worker.as_ref())?;
+    let until = case.idle_since?.max(open).plus(timeout);
     Some(if until <= case.now {
         Verdict::Idle
     } else {

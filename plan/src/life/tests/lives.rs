@@ -1,7 +1,7 @@
 //! Whole lives: success, failure, retry, suspend, cancel, delete, scale.
 
 use super::{INTERACTIVE, JOB, World};
-use crate::life::{Create, Time};
+use crate::life::{Create, Time, Waiting};
 use contract::Role;
 use contract::status::{ConditionStatus, FailureClass, Phase, condition, reason};
 
@@ -460,6 +460,33 @@ fn an_interactive_cluster_runs_until_it_is_idle() {
     assert_eq!(world.phase(), Phase::Complete);
     assert_eq!(world.condition(condition::COMPLETE).reason, reason::IDLE);
     assert_eq!(world.names(), [""; 0]);
+}
+
+#[test]
+fn a_cluster_that_takes_no_clients_yet_is_not_idle() {
+    let mut world = World::new(INTERACTIVE);
+    world.reconcile();
+    let waits = Waiting {
+        reason: "ImagePullBackOff".to_owned(),
+        message: None,
+    };
+    let workers = ["etl-1-worker-default-0", "etl-1-worker-default-1"];
+    for name in workers {
+        world.pod(name).waiting = Some(waits.clone());
+    }
+    world.settle();
+    world.idle_since = Some(world.now);
+    world.passes(200);
+    world.settle();
+    assert_eq!(world.phase(), Phase::Starting);
+    for name in workers {
+        world.pod(name).waiting = None;
+    }
+    world.settle();
+    assert_eq!(world.phase(), Phase::Running, "somebody may connect now");
+    world.passes(60);
+    world.settle();
+    assert_eq!(world.condition(condition::COMPLETE).reason, reason::IDLE);
 }
 
 #[test]
