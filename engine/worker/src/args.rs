@@ -42,15 +42,15 @@ pub struct WorkerArgs {
     #[arg(long, value_name = "PORT")]
     pub nanny_port: Option<String>,
 
-    /// Where to answer HTTP: not served yet, refused
-    #[arg(long, value_name = "ADDRESS", hide_short_help = true)]
-    pub dashboard_address: Option<String>,
+    /// Where to answer HTTP (/health, /metrics): :PORT or HOST:PORT; a busy port is replaced by a free one
+    #[arg(long, value_name = "ADDRESS", default_value = ":0")]
+    pub dashboard_address: String,
 
-    /// Not served yet, refused
+    /// Answer HTTP (the default); there is no page of a dashboard
     #[arg(long, overrides_with = "no_dashboard", hide_short_help = true)]
     pub dashboard: bool,
 
-    /// Answer no HTTP (the default for now)
+    /// Has no effect: there is no page of a dashboard, and /health and /metrics are answered all the same, as in stock Dask
     #[arg(long)]
     pub no_dashboard: bool,
 

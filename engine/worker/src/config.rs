@@ -41,6 +41,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     pub local_directory: PathBuf,
     pub pid_file: Option<PathBuf>,
+    /// Host and port of HTTP.
+    pub http: (String, u16),
     pub outgoing_connections: usize,
     pub incoming_connections: usize,
 }
@@ -155,6 +157,7 @@ impl Config {
             drain_timeout: duration("--drain-timeout", &args.drain_timeout)?,
             local_directory: local_directory(args.local_directory.as_deref()),
             pid_file: args.pid_file.clone(),
+            http: http_address(&args.dashboard_address)?,
             outgoing_connections: variable_number("CONNECTIONS__OUTGOING")?
                 .map_or(50, |count| count as usize),
             incoming_connections: variable_number("CONNECTIONS__INCOMING")?
@@ -165,8 +168,6 @@ impl Config {
 
 fn refuse_unserved(args: &WorkerArgs) -> Result<(), ConfigError> {
     let asked = [
-        (args.dashboard_address.is_some(), "--dashboard-address"),
-        (args.dashboard, "--dashboard"),
         (args.dashboard_prefix.is_some(), "--dashboard-prefix"),
         (args.listen_address.is_some(), "--listen-address"),
         (args.lifetime_stagger.is_some(), "--lifetime-stagger"),
@@ -251,6 +252,13 @@ fn ports(flag: &'static str, text: Option<&str>) -> Result<RangeInclusive<u16>, 
         Some((first, last)) => Ok(number(first)?..=number(last)?),
         None => number(text).map(|port| port..=port),
     }
+}
+
+fn http_address(text: &str) -> Result<(String, u16), ConfigError> {
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    let port = port.parse::<u16>();
+    let port = port.map_err(|error| wrong("--dashboard-address", text, error))?;
+    Ok((host.to_owned(), port))
 }
 
 fn resources(text: &str) -> Result<Vec<(Arc<str>, f64)>, ConfigError> {

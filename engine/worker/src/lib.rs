@@ -3,7 +3,7 @@
 //! `supervisor` carries a worker through its lives, `living` is the course of one, `life` what its tasks share. `machine` owns
 //! the core and is the only one who touches it; `actions` and `heard` are what the core wants and what the executor says.
 //! `executor` is the process beside, `server`, `outgoing`, `replicas` and `peers` the connections with others, `values` and
-//! `spill` what is kept here, `watch` and `heartbeat` what happens on time.
+//! `spill` what is kept here, `watch` and `heartbeat` what happens on time, `http` and `termination` what deployments read.
 
 mod actions;
 pub mod args;
@@ -13,6 +13,7 @@ mod errors;
 mod executor;
 mod heard;
 mod heartbeat;
+mod http;
 mod life;
 mod living;
 mod machine;
@@ -27,6 +28,7 @@ mod requests;
 mod server;
 mod spill;
 mod supervisor;
+mod termination;
 mod values;
 mod watch;
 
@@ -45,6 +47,7 @@ pub fn main(args: &WorkerArgs) -> ExitCode {
         eprintln!("failed to {failure}");
         return ExitCode::FAILURE;
     }
+    return_large_buffers();
     let config = match Config::of_process(args) {
         Ok(config) => config,
         Err(refusal) => {
@@ -58,6 +61,16 @@ pub fn main(args: &WorkerArgs) -> ExitCode {
             error!("failed to {failure:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Has the allocator give a large buffer back to the system when it is freed, however many there were before.
+fn return_large_buffers() {
+    #[cfg(target_env = "gnu")]
+    {
+        const LARGE_BYTES: libc::c_int = 256 * 1024;
+        // SAFETY: called before there is another thread; it changes a number of the allocator.
+        let _accepted = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES) };
     }
 }
 

@@ -42,6 +42,7 @@ pub struct Life {
     pub local_directory: PathBuf,
     pub handle: Handle,
     pub pool: Pool,
+    pub http_port: u16,
     pub executor_pid: Cell<u32>,
     pub status: Cell<WorkerStatus>,
     /// The scheduler's clock less ours.
@@ -112,6 +113,7 @@ pub struct Parts {
     pub local_directory: PathBuf,
     pub handle: Handle,
     pub pool: Pool,
+    pub http_port: u16,
     pub executor_pid: u32,
 }
 
@@ -127,6 +129,7 @@ impl Life {
             local_directory: parts.local_directory,
             handle: parts.handle,
             pool: parts.pool,
+            http_port: parts.http_port,
             executor_pid: Cell::new(parts.executor_pid),
             status: Cell::new(WorkerStatus::Init),
             scheduler_delay_seconds: Cell::new(0.0),

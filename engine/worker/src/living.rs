@@ -8,7 +8,7 @@ use crate::executor::process::{self, Launch, Process};
 use crate::life::{End, Life, Parts};
 use crate::machine::{Handle, Input, Machine};
 use crate::registration::{self, Facts, Registered, RegistrationError};
-use crate::{heartbeat, server, watch};
+use crate::{heartbeat, http, server, watch};
 use anyhow::{Context as _, anyhow, bail};
 use protocol::messages::{
     FromScheduler, Handshake, WorkerStatus, decode_scheduler_batch, encode_worker_batch,
@@ -18,6 +18,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::process::Child;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -31,6 +32,7 @@ pub struct Setting<'a> {
     pub scheduler: &'a str,
     pub name: Option<&'a str>,
     pub nanny: Option<&'a str>,
+    pub http: &'a Rc<TcpListener>,
     /// Told once the scheduler has this worker.
     pub registered: &'a dyn Fn(&Rc<Life>),
 }
@@ -96,6 +98,10 @@ pub async fn live(
         local_directory: directory.0.clone(),
         handle,
         pool,
+        http_port: setting
+            .http
+            .local_addr()
+            .map_or(0, |address| address.port()),
         executor_pid: child.id().unwrap_or(0),
     };
     let life = Life::new(parts, ends);
@@ -116,6 +122,7 @@ pub async fn live(
         "worker registered"
     );
     let mut tasks = JoinSet::new();
+    tasks.spawn_local(http::serve(Rc::clone(&life), Rc::clone(setting.http)));
     begin(
         &mut tasks, &life, registered, line, reader, inputs, early, listener,
     );

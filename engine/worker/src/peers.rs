@@ -21,7 +21,7 @@ pub enum Answer {
 /// Why a peer's values were not to be had.
 pub enum Failure {
     Unreachable,
-    Malformed(TaskError),
+    Malformed(Box<TaskError>),
 }
 
 /// Carries out one request of the core.
@@ -43,7 +43,7 @@ pub async fn gather(life: &Life, gather: Gather) {
         }
         Ok(Answer::Busy) => GatherOutcome::Busy,
         Err(Failure::Unreachable) => GatherOutcome::Unreachable,
-        Err(Failure::Malformed(error)) => GatherOutcome::Malformed(error),
+        Err(Failure::Malformed(error)) => GatherOutcome::Malformed(*error),
     };
     let delay = life.scheduler_delay_seconds.get();
     life.handle.send(Input::Delivered {
@@ -94,7 +94,9 @@ fn read(peer: &str, mut reply: Value) -> Result<Answer, Failure> {
     match reply.get("status").and_then(Value::as_str) {
         Some("OK") => {}
         Some("busy") => return Ok(Answer::Busy),
-        Some("uncaught-error") => return Err(Failure::Malformed(errors::of_reply(&mut reply))),
+        Some("uncaught-error") => {
+            return Err(Failure::Malformed(Box::new(errors::of_reply(&mut reply))));
+        }
         _ => return Err(malformed(peer, "an answer without a status")),
     }
     let data = reply.take("data").and_then(Value::into_map);
@@ -119,7 +121,7 @@ pub fn values_of(data: Vec<(Value, Value)>) -> Option<Vec<(Key, Payload)>> {
 
 fn malformed(peer: &str, what: &str) -> Failure {
     let text = format!("peer {peer} sent {what} instead of values");
-    Failure::Malformed(errors::task_error("RuntimeError", &text))
+    Failure::Malformed(Box::new(errors::task_error("RuntimeError", &text)))
 }
 
 /// A request's keys.

@@ -131,7 +131,7 @@ fn request(life: &Life, facts: &Facts) -> Value {
         "resources" => resources.collect::<Value>(),
         "memory_limit" => life.config.memory_limit,
         "local_directory" => life.local_directory.to_string_lossy().into_owned(),
-        "services" => Value::Map(Vec::new()),
+        "services" => map! {"dashboard" => u32::from(life.http_port)},
         "nanny" => life.nanny.clone(),
         "pid" => std::process::id(),
         "versions" => facts.versions.clone(),

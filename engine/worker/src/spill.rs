@@ -3,6 +3,7 @@
 //! The format is this program's own and lives as long as it. A file goes with the last [`Spilled`] that names it, so that
 //! a reader never finds it gone.
 
+use crate::executor::segment::Filling;
 use bytes::Bytes;
 use protocol::Payload;
 use std::fs::File;
@@ -16,6 +17,8 @@ const SAMPLE_BYTES: usize = 64 * 1024;
 const PAYS_AT: f64 = 0.7;
 /// Below this a frame is not worth the try.
 const SMALL_BYTES: usize = 10_000;
+/// Frames from this size on are read to shared memory.
+const LARGE_BYTES: u64 = 64 * 1024;
 const COMPRESSION_LEVEL: i32 = 1;
 
 /// A value in a file.
@@ -31,6 +34,29 @@ struct Frame {
     len: u64,
     disk_len: u64,
     is_compressed: bool,
+}
+
+impl Frame {
+    fn is_large(&self) -> bool {
+        self.len >= LARGE_BYTES
+    }
+
+    fn read(&self, input: &mut File) -> io::Result<Bytes> {
+        let mut content = vec![0; self.disk_len as usize];
+        input.read_exact(&mut content)?;
+        if self.is_compressed {
+            content = zstd::bulk::decompress(&content, self.len as usize)?;
+        }
+        Ok(content.into())
+    }
+
+    fn copy(&self, input: &mut File, shared: &mut Filling) -> io::Result<()> {
+        let len = self.len as usize;
+        match self.is_compressed {
+            true => shared.add(len, self.read(input)?.as_ref()),
+            false => shared.add(len, input),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -95,16 +121,27 @@ impl Spilled {
     /// Reads the value back; to be called where waiting for the disk hurts nobody.
     pub fn read(&self) -> io::Result<Payload> {
         let mut input = File::open(&self.file.0)?;
+        let has_large = self.frames.iter().any(Frame::is_large);
+        // Large frames go to shared memory, where the executor takes them from; without any to be had to the heap.
+        let mut shared = has_large.then(Filling::new).and_then(Result::ok);
         let mut frames = Vec::with_capacity(self.frames.len());
         for frame in self.frames.iter() {
-            let mut content = vec![0; frame.disk_len as usize];
-            input.read_exact(&mut content)?;
-            if frame.is_compressed {
-                content = zstd::bulk::decompress(&content, frame.len as usize)?;
-            }
-            frames.push(content.into());
+            let heap = match &mut shared {
+                Some(shared) if frame.is_large() => {
+                    frame.copy(&mut input, shared)?;
+                    None
+                }
+                _ => Some(frame.read(&mut input)?),
+            };
+            frames.push(heap);
         }
-        Ok(Payload::new(self.header.clone(), frames))
+        let mut large = shared
+            .map_or_else(|| Ok(Vec::new()), Filling::finish)?
+            .into_iter();
+        let frames = frames
+            .into_iter()
+            .filter_map(|frame| frame.or_else(|| large.next()));
+        Ok(Payload::new(self.header.clone(), frames.collect()))
     }
 }
 

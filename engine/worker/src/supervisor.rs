@@ -4,12 +4,14 @@ use crate::config::{Config, SchedulerAt};
 use crate::life::{End, Life};
 use crate::living::{self, Setting};
 use crate::nanny::{self, Nanny};
+use crate::termination;
 use anyhow::Context as _;
 use protocol::messages::Handshake;
 use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_local};
 use tracing::{error, info, warn};
@@ -61,12 +63,13 @@ impl Supervisor {
             announcement = self.announce().await;
         }
         let announcement = RefCell::new(announcement);
+        let http = Rc::new(bind_http(&self.config).await?);
         let mut lives = 0;
         loop {
             if self.nanny.is_over.get() {
                 return Ok(Outcome::Closed);
             }
-            if let Some(outcome) = self.live(&announcement, lives).await? {
+            if let Some(outcome) = self.live(&announcement, &http, lives).await? {
                 return Ok(outcome);
             }
             lives += 1;
@@ -77,6 +80,7 @@ impl Supervisor {
     async fn live(
         &mut self,
         announcement: &RefCell<Option<transport::Connection>>,
+        http: &Rc<TcpListener>,
         lives: u32,
     ) -> anyhow::Result<Option<Outcome>> {
         while self.orders.try_recv().is_ok() {}
@@ -93,15 +97,19 @@ impl Supervisor {
             scheduler: &self.scheduler,
             name: self.name.as_deref(),
             nanny: address.as_deref(),
+            http,
             registered: &registered,
         };
         let end = living::live(&setting, &mut self.orders).await;
         self.nanny.died();
         match end {
             Ok(End::ExecutorLost { cause }) if !self.config.nanny => {
+                termination::leave(&cause);
                 Ok(Some(Outcome::Lost { cause }))
             }
             Ok(End::ExecutorLost { cause }) => {
+                // Should nothing come after it, this is what is known.
+                termination::leave(&cause);
                 warn!(cause, "a new Python process is started");
                 tokio::time::sleep(PAUSE).await;
                 Ok(None)
@@ -127,6 +135,26 @@ impl Supervisor {
             ..Connector::new(self.config.security.clone())
         };
         nanny::announce(&self.nanny, &connector).await
+    }
+}
+
+/// A busy port is replaced by a free one.
+async fn bind_http(config: &Config) -> anyhow::Result<TcpListener> {
+    let (host, port) = &config.http;
+    let host = match (host.as_str(), &config.host) {
+        ("", Some(own)) => own.as_str(),
+        ("", None) => "0.0.0.0",
+        (given, _) => given,
+    };
+    match TcpListener::bind((host, *port)).await {
+        Ok(listener) => Ok(listener),
+        Err(failure) if *port != 0 => {
+            warn!(port, error = %failure, "the HTTP port is not free; taking a free one");
+            let free = TcpListener::bind((host, 0)).await;
+            free.with_context(|| format!("answer HTTP on {host} (--dashboard-address)"))
+        }
+        Err(failure) => Err(failure)
+            .with_context(|| format!("answer HTTP on {host}:{port} (--dashboard-address)")),
     }
 }
 

@@ -9,7 +9,8 @@ use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice, Read, Write};
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -34,6 +35,43 @@ static KNOWN: Mutex<BTreeMap<usize, Weak<Segment>>> = Mutex::new(BTreeMap::new()
 
 fn known() -> MutexGuard<'static, BTreeMap<usize, Weak<Segment>>> {
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A segment being filled, frame by frame.
+pub struct Filling {
+    file: File,
+    places: Vec<Range<usize>>,
+    end: usize,
+}
+
+impl Filling {
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            file: File::from(new_memfd()?),
+            places: Vec::new(),
+            end: 0,
+        })
+    }
+
+    /// Takes a frame of so many bytes.
+    pub fn add(&mut self, len: usize, content: impl Read) -> io::Result<()> {
+        let start = self.end.next_multiple_of(ALIGNMENT);
+        self.file.write_all(&[0; ALIGNMENT][..start - self.end])?;
+        let copied = io::copy(&mut content.take(len as u64), &mut self.file)?;
+        if copied != len as u64 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.end = start + len;
+        self.places.push(start..self.end);
+        Ok(())
+    }
+
+    /// The frames, in order.
+    pub fn finish(self) -> io::Result<Vec<Bytes>> {
+        let whole = Segment::map_file(self.file, self.end)?.whole();
+        let places = self.places.into_iter();
+        Ok(places.map(|place| whole.slice(place)).collect())
+    }
 }
 
 /// What keeps a mapping alive behind a `Bytes`.

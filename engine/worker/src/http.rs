@@ -1,0 +1,198 @@
+//! What a worker answers over HTTP: whether it lives, and its numbers in Prometheus' text format.
+//!
+//! Names of metrics are stock Dask's; left out is what nothing here has: Python's garbage collector and lock, latency and
+//! ticks. Invariant: a visitor costs bounded memory and time, however it behaves.
+
+use crate::life::Life;
+use crate::machine::Machine;
+use contract::http as paths;
+use std::fmt::Write as _;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use worker_core::{IncomingTransfers, ManagedMemory};
+
+/// Visitors at a time; more are turned away.
+const VISITORS: usize = 32;
+/// For a request to come and its answer to leave.
+const VISIT: Duration = Duration::from_secs(15);
+const HEAD_BYTES: usize = 8 * 1024;
+/// Between attempts to accept when that failed.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Answers until it is dropped.
+pub async fn serve(life: Rc<Life>, listener: Rc<TcpListener>) {
+    let mut visitors = JoinSet::new();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                while visitors.try_join_next().is_some() {}
+                if visitors.len() < VISITORS {
+                    let life = Rc::clone(&life);
+                    visitors.spawn_local(async move {
+                        // Whoever is slow or gone gets no answer.
+                        let _late = tokio::time::timeout(VISIT, visit(&life, stream)).await;
+                    });
+                }
+            }
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+async fn visit(life: &Life, mut stream: TcpStream) -> std::io::Result<()> {
+    let mut head = Vec::with_capacity(1024);
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        if head.len() >= HEAD_BYTES || stream.read_buf(&mut head).await? == 0 {
+            return Ok(());
+        }
+    }
+    let head = String::from_utf8_lossy(&head);
+    let mut words = head.lines().next().unwrap_or_default().split(' ');
+    let (method, target) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
+    let path = target.split('?').next().unwrap_or("");
+    let (status, kind, body) = answer(life, method, path).await;
+    let body_sent = if method == "HEAD" { "" } else { &body };
+    let reply = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body_sent}",
+        body.len()
+    );
+    stream.write_all(reply.as_bytes()).await?;
+    stream.shutdown().await
+}
+
+async fn answer(life: &Life, method: &str, path: &str) -> (&'static str, &'static str, String) {
+    const TEXT: &str = "text/plain";
+    if !matches!(method, "GET" | "HEAD") {
+        return ("405 Method Not Allowed", TEXT, "only GET\n".to_owned());
+    }
+    match path {
+        paths::HEALTH => ("200 OK", TEXT, "ok".to_owned()),
+        paths::METRICS => match life.handle.call(Figures::of).await {
+            Ok(figures) => ("200 OK", "text/plain; version=0.0.4", figures.text(life)),
+            Err(stopped) => ("503 Service Unavailable", TEXT, stopped.to_string()),
+        },
+        _ => {
+            let known = format!("there are {} and {}\n", paths::HEALTH, paths::METRICS);
+            ("404 Not Found", TEXT, known)
+        }
+    }
+}
+
+/// What the machine has to say.
+struct Figures {
+    tasks: Vec<(&'static str, usize)>,
+    threads: usize,
+    managed: ManagedMemory,
+    incoming: IncomingTransfers,
+}
+
+impl Figures {
+    fn of(machine: &mut Machine) -> Self {
+        Self {
+            tasks: machine.core.counts().collect(),
+            threads: machine.core.threads_in_use(),
+            managed: machine.core.managed_memory(),
+            incoming: machine.core.incoming(),
+        }
+    }
+
+    fn text(&self, life: &Life) -> String {
+        let mut out = Text::default();
+        out.head("tasks", "gauge", "Tasks by what they do");
+        for (state, count) in &self.tasks {
+            out.sample("tasks", &format!("{{state=\"{state}\"}}"), *count as f64);
+        }
+        let threads = life.config.nthreads;
+        out.one("threads", "gauge", "Threads for tasks", threads as f64);
+        let busy = self.threads as f64;
+        out.one("threads_in_use", "gauge", "Threads that run a task", busy);
+        let managed = self.managed.in_memory;
+        let unmanaged = life.memory_bytes.get().saturating_sub(managed);
+        out.head("memory_bytes", "gauge", "Memory by what holds it");
+        for (kind, bytes) in [
+            ("managed", managed),
+            ("unmanaged", unmanaged),
+            ("spilled", self.managed.spilled),
+        ] {
+            let label = format!("{{type=\"{kind}\"}}");
+            out.sample("memory_bytes", &label, bytes as f64);
+        }
+        self.transfers(life, &mut out);
+        out.0
+    }
+
+    fn transfers(&self, life: &Life, out: &mut Text) {
+        let (incoming, outgoing) = (&self.incoming, &life.outgoing);
+        for (name, kind, help, value) in [
+            (
+                "transfer_incoming_bytes",
+                "gauge",
+                "Bytes on their way here",
+                incoming.bytes,
+            ),
+            (
+                "transfer_incoming_count",
+                "gauge",
+                "Transfers on their way here",
+                incoming.count as u64,
+            ),
+            (
+                "transfer_incoming_count_total",
+                "counter",
+                "Transfers to here so far",
+                incoming.count_total,
+            ),
+            (
+                "transfer_outgoing_bytes",
+                "gauge",
+                "Bytes on their way to peers",
+                outgoing.bytes.get(),
+            ),
+            (
+                "transfer_outgoing_count",
+                "gauge",
+                "Transfers on their way to peers",
+                outgoing.count.get() as u64,
+            ),
+            (
+                "transfer_outgoing_bytes_total",
+                "counter",
+                "Bytes sent to peers so far",
+                outgoing.bytes_total.get(),
+            ),
+            (
+                "transfer_outgoing_count_total",
+                "counter",
+                "Transfers to peers so far",
+                outgoing.count_total.get(),
+            ),
+        ] {
+            out.one(name, kind, help, value as f64);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a String cannot fail.
+        let _infallible = write!(
+            self.0,
+            "# HELP dask_worker_{name} {help}\n# TYPE dask_worker_{name} {kind}\n"
+        );
+    }
+
+    fn sample(&mut self, name: &str, labels: &str, value: f64) {
+        let _infallible = writeln!(self.0, "dask_worker_{name}{labels} {value}");
+    }
+
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: f64) {
+        self.head(name, kind, help);
+        self.sample(name, "", value);
+    }
+}

@@ -1,0 +1,165 @@
+"""Run by the tests with the name of a rule: starts a scheduler and two workers, and shows the rule with a stock client.
+
+Arguments: the rule, the worker program, and the program of our own scheduler or nothing for the stock one.
+"""
+
+import operator
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from distributed import Client, wait
+from distributed.scheduler import KilledWorker
+
+PATIENCE = 60
+
+
+def inc(number):
+    return number + 1
+
+
+def ones(count):
+    import numpy
+
+    return numpy.ones(count)
+
+
+def total(array):
+    return float(array.sum())
+
+
+def values_move_between_workers(client, _):
+    left = client.submit(inc, 1, workers=["first"], key="left")
+    right = client.submit(inc, 10, workers=["second"], key="right")
+    assert client.submit(operator.add, left, right, workers=["first"]).result(PATIENCE) == 13
+    assert client.gather(client.map(inc, range(200))) == list(range(1, 201))
+
+
+def large_arrays_arrive_whole(client, _):
+    array = client.submit(ones, 12_500_000, workers=["first"], key="array")
+    assert client.submit(total, array, workers=["second"]).result(PATIENCE) == 12_500_000
+    assert client.gather(array).nbytes == 100_000_000
+    [here] = client.scatter([ones(1_000_000)], workers=["second"])
+    assert client.submit(total, here).result(PATIENCE) == 1_000_000
+
+
+def an_error_reaches_whoever_waits(client, _):
+    def fails():
+        raise ValueError("no such luck")
+
+    future = client.submit(fails)
+    wait(future, PATIENCE)
+    assert isinstance(future.exception(), ValueError) and str(future.exception()) == "no such luck"
+    after = client.submit(inc, future)
+    wait(after, PATIENCE)
+    assert isinstance(after.exception(), ValueError)
+
+
+def functions_run_on_every_worker(client, _):
+    assert set(client.run(lambda dask_worker: dask_worker.name).values()) == {"first", "second"}
+
+
+def a_task_of_a_killed_executor_runs_again(client, _):
+    executors = client.run(os.getpid)
+
+    def slow():
+        time.sleep(2)
+        return "done"
+
+    future = client.submit(slow)
+    deadline = time.monotonic() + PATIENCE
+    while not (busy := [worker for worker, keys in client.processing().items() if keys]):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(executors[busy[0]], signal.SIGKILL)
+    assert future.result(PATIENCE) == "done"
+    client.wait_for_workers(2, PATIENCE)
+    assert busy[0] not in client.scheduler_info(n_workers=-1)["workers"]
+
+
+def a_task_that_kills_four_executors_is_given_up(client, _):
+    future = client.submit(kill_own_process, pure=False)
+    wait(future, 2 * PATIENCE)
+    assert isinstance(future.exception(), KilledWorker)
+
+
+def kill_own_process():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def restarting_leaves_workers_with_nothing(client, _):
+    future = client.submit(inc, 1)
+    wait(future, PATIENCE)
+    before = set(client.scheduler_info(n_workers=-1)["workers"])
+    client.restart(timeout=PATIENCE)
+    after = set(client.scheduler_info(n_workers=-1)["workers"])
+    assert len(after) == 2 and not before & after
+    assert client.submit(inc, 2).result(PATIENCE) == 3
+
+
+def values_beyond_the_limit_go_to_disk_and_come_back(client, _):
+    arrays = client.map(lambda number: ones(2_500_000) * number, range(50), pure=False)
+    wait(arrays, 2 * PATIENCE)
+    deadline = time.monotonic() + PATIENCE
+    while not any(
+        worker["metrics"]["spilled_bytes"]["disk"]
+        for worker in client.scheduler_info(n_workers=-1)["workers"].values()
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    sums = client.gather(client.map(total, arrays))
+    assert sums == [2_500_000.0 * number for number in range(50)]
+
+
+def a_worker_that_is_told_to_end_hands_over_what_only_it_has(client, workers):
+    future = client.submit(inc, 41, workers=["first"], key="only-here", allow_other_workers=True)
+    wait(future, PATIENCE)
+    workers[0].send_signal(signal.SIGTERM)
+    assert workers[0].wait(PATIENCE) == 0
+    assert list(client.who_has([future]).values())[0]
+    assert future.result(PATIENCE) == 42
+
+
+def start_scheduler(program, file):
+    flags = ["--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(file)]
+    if program:
+        command = [program, *flags, "--python", sys.executable]
+    else:
+        code = "from distributed.cli.dask_scheduler import main; main()"
+        command = [sys.executable, "-c", code, *flags, "--no-dashboard"]
+    return subprocess.Popen(command)
+
+
+def start_worker(program, name, file, directory):
+    flags = ["--scheduler-file", str(file), "--host", "127.0.0.1", "--nthreads", "1", "--name", name]
+    flags += ["--memory-limit", "700MB", "--local-directory", str(directory), "--python", sys.executable]
+    return subprocess.Popen([program, *flags, "--death-timeout", str(PATIENCE)])
+
+
+def main(rule, worker_program, scheduler_program=""):
+    with tempfile.TemporaryDirectory() as name:
+        directory = pathlib.Path(name)
+        file = directory / "scheduler.json"
+        scheduler = start_scheduler(scheduler_program, file)
+        workers = []
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while not file.exists():
+                assert scheduler.poll() is None and time.monotonic() < deadline
+                time.sleep(0.02)
+            workers = [start_worker(worker_program, name, file, directory) for name in ("first", "second")]
+            with Client(scheduler_file=str(file), timeout=PATIENCE) as client:
+                client.wait_for_workers(2, PATIENCE)
+                globals()[rule](client, workers)
+        finally:
+            for process in [*workers, scheduler]:
+                process.kill()
+                process.wait()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,49 @@
+//! The program between a real scheduler and a real client, two workers at a time.
+//!
+//! Needs an interpreter with distributed in DASKJOB_PYTHON; says so and passes without. Where DASKJOB_SCHEDULER_BIN names our
+//! scheduler (`daskjob-scheduler`), every rule is shown with that too.
+
+use std::process::Command;
+
+const DRIVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/driver.py");
+
+fn show(rule: &str) {
+    let Some(python) = std::env::var_os("DASKJOB_PYTHON") else {
+        println!("skipped: DASKJOB_PYTHON names no interpreter with distributed");
+        return;
+    };
+    let mut schedulers = vec![std::ffi::OsString::new()];
+    schedulers.extend(std::env::var_os("DASKJOB_SCHEDULER_BIN"));
+    for scheduler in schedulers {
+        let status = Command::new(&python)
+            .args([DRIVER, rule, env!("CARGO_BIN_EXE_daskjob-worker")])
+            .arg(&scheduler)
+            .status()
+            .expect("the interpreter starts");
+        assert!(
+            status.success(),
+            "{rule} with scheduler {scheduler:?}: {status}"
+        );
+    }
+}
+
+macro_rules! rules {
+    ($($rule:ident)*) => {
+        $(#[test]
+        fn $rule() {
+            show(stringify!($rule));
+        })*
+    };
+}
+
+rules! {
+    values_move_between_workers
+    large_arrays_arrive_whole
+    an_error_reaches_whoever_waits
+    functions_run_on_every_worker
+    a_task_of_a_killed_executor_runs_again
+    a_task_that_kills_four_executors_is_given_up
+    restarting_leaves_workers_with_nothing
+    values_beyond_the_limit_go_to_disk_and_come_back
+    a_worker_that_is_told_to_end_hands_over_what_only_it_has
+}
