@@ -6,7 +6,10 @@ Owns the wording of `done` and `erred`. Must not know threads. Invariant: nothin
 
 from __future__ import annotations
 
+import sys
+
 from dask.utils import typename
+from distributed import core
 from distributed.core import error_message
 from distributed.protocol import pickle as distributed_pickle
 
@@ -72,6 +75,21 @@ def without_our_frames(error: BaseException) -> None:
         traceback = traceback.tb_next
     if traceback is not None:
         error.__traceback__ = traceback
+
+
+def traceback_of_handled():
+    """For Python 3.10, where shortening an exception's traceback does not shorten that of `sys.exc_info`."""
+    error = sys.exc_info()[1]
+    traceback = None if error is None else error.__traceback__
+    while traceback is not None and any(part in traceback.tb_frame.f_code.co_filename for part in CALLERS):
+        traceback = traceback.tb_next
+    return traceback
+
+
+#: Files of those who call a task.
+CALLERS = ("dask/_task_spec", "concurrent/futures", "distributed/worker")
+if sys.version_info < (3, 11):
+    core.get_traceback = traceback_of_handled
 
 
 def bare(serialize) -> bytes:
