@@ -27,6 +27,7 @@ mod replicas;
 mod requests;
 mod server;
 mod spill;
+mod streams;
 mod supervisor;
 mod termination;
 mod values;

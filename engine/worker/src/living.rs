@@ -8,11 +8,9 @@ use crate::executor::process::{self, Launch, Process};
 use crate::life::{End, Life, Parts};
 use crate::machine::{Handle, Input, Machine};
 use crate::registration::{self, Facts, Registered, RegistrationError};
-use crate::{heartbeat, http, server, watch};
+use crate::{heartbeat, http, server, streams, watch};
 use anyhow::{Context as _, anyhow, bail};
-use protocol::messages::{
-    FromScheduler, Handshake, WorkerStatus, decode_scheduler_batch, encode_worker_batch,
-};
+use protocol::messages::{Handshake, WorkerStatus, encode_worker_batch};
 use protocol::{Address, Scheme, Value, encode_value, map};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -23,7 +21,7 @@ use tokio::process::Child;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
-use transport::{Connector, FrameReader, ListenOptions, Listener, Pool, outbox};
+use transport::{Connector, ListenOptions, Listener, Pool, outbox};
 use worker_core::{Check, Event, Worker};
 
 /// What one life is begun with.
@@ -326,7 +324,7 @@ fn begin(
     tasks.spawn_local(async move { line.drive().await });
     life.handle.send(Input::Executor(early));
     let own = Rc::clone(life);
-    tasks.spawn_local(async move { read_executor(&own, executor).await });
+    tasks.spawn_local(async move { streams::from_executor(&own, executor).await });
     let own = Rc::clone(life);
     tasks.spawn_local(async move {
         if let Err(failure) = driver.run(|batch| encode_worker_batch(&batch)).await {
@@ -338,7 +336,7 @@ fn begin(
     let own = Rc::clone(life);
     tasks.spawn_local(async move {
         // Tasks find the plugins in place.
-        install(&own, registered.plugins).await;
+        streams::install(&own, registered.plugins).await;
         own.handle.tell(Event::SetStatus(WorkerStatus::Running));
         tokio::join!(
             heartbeat::run(&own, registered.heartbeat_interval),
@@ -349,59 +347,7 @@ fn begin(
         );
     });
     let own = Rc::clone(life);
-    tasks.spawn_local(async move { read_scheduler(&own, reader).await });
-}
-
-async fn read_executor(life: &Life, mut executor: LineReader) {
-    loop {
-        match executor.next().await {
-            Ok(Some(messages)) => life.handle.send(Input::Executor(messages)),
-            // Its process ends too, which is seen elsewhere.
-            Ok(None) => return,
-            Err(failure) => {
-                let cause = format!("broke the line: {}", transport::with_sources(&failure));
-                error!(error = cause, "the Python process is ended");
-                life.kill_executor(rustix::process::Signal::KILL);
-                return life.end(End::ExecutorLost { cause });
-            }
-        }
-    }
-}
-
-async fn read_scheduler(life: &Life, mut reader: FrameReader) {
-    loop {
-        let messages: Vec<FromScheduler> = match reader.recv().await {
-            Ok(Some(frames)) => match decode_scheduler_batch(&frames) {
-                Ok(messages) => messages,
-                Err(failure) => {
-                    error!(error = %failure, "the scheduler's stream is not understood");
-                    return life.end(End::SchedulerGone);
-                }
-            },
-            Ok(None) => return life.end(End::SchedulerGone),
-            Err(failure) => {
-                warn!(error = %transport::with_sources(&failure), "the scheduler's stream broke");
-                return life.end(End::SchedulerGone);
-            }
-        };
-        life.handle.send(Input::Scheduler(messages));
-    }
-}
-
-async fn install(life: &Life, plugins: Vec<(Value, Value)>) {
-    for (name, plugin) in plugins {
-        let request = map! {
-            "op" => "plugin-add",
-            "reply" => true,
-            "plugin" => plugin,
-            "name" => name.clone(),
-        };
-        let asked = life.ask_executor("plugin-add".to_owned(), encode_value(&request));
-        if asked.await.is_err() {
-            return;
-        }
-        debug!(plugin = ?name, "worker plugin installed");
-    }
+    tasks.spawn_local(async move { streams::from_scheduler(&own, reader).await });
 }
 
 /// Says goodbye to whoever is still there.

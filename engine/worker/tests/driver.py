@@ -1,6 +1,6 @@
 """Run by the tests with the name of a rule: starts a scheduler and two workers, and shows the rule with a stock client.
 
-Arguments: the rule, the worker program, and the program of our own scheduler or nothing for the stock one.
+Arguments: the rule, the worker program, and our own `daskjob` program, whose scheduler it is then, or nothing for the stock one.
 """
 
 import operator
@@ -127,7 +127,7 @@ def a_worker_that_is_told_to_end_hands_over_what_only_it_has(client, workers):
 def start_scheduler(program, file):
     flags = ["--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(file)]
     if program:
-        command = [program, *flags, "--python", sys.executable]
+        command = [program, "scheduler", *flags, "--python", sys.executable]
     else:
         code = "from distributed.cli.dask_scheduler import main; main()"
         command = [sys.executable, "-c", code, *flags, "--no-dashboard"]

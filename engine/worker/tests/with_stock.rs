@@ -1,7 +1,7 @@
 //! The program between a real scheduler and a real client, two workers at a time.
 //!
-//! Needs an interpreter with distributed in DASKJOB_PYTHON; says so and passes without. Where DASKJOB_SCHEDULER_BIN names our
-//! scheduler (`daskjob-scheduler`), every rule is shown with that too.
+//! Needs an interpreter with distributed in DASKJOB_PYTHON; says so and passes without. Where DASKJOB_BIN names our program
+//! `daskjob`, every rule is shown with its scheduler too.
 
 use std::process::Command;
 
@@ -13,7 +13,7 @@ fn show(rule: &str) {
         return;
     };
     let mut schedulers = vec![std::ffi::OsString::new()];
-    schedulers.extend(std::env::var_os("DASKJOB_SCHEDULER_BIN"));
+    schedulers.extend(std::env::var_os("DASKJOB_BIN"));
     for scheduler in schedulers {
         let status = Command::new(&python)
             .args([DRIVER, rule, env!("CARGO_BIN_EXE_daskjob-worker")])
