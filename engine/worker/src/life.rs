@@ -19,8 +19,8 @@ use transport::Pool;
 /// Why a life ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The Python process has died, and how.
-    ExecutorLost { cause: String },
+    /// The Python process has died: how, and which tasks it ran.
+    ExecutorLost { cause: String, tasks: Vec<String> },
     /// The scheduler, a client or a task wants the worker closed, with its nanny.
     Close { reason: String },
     /// The values are to be handed over first.
@@ -29,6 +29,15 @@ pub enum End {
     Restart { reason: String },
     /// Its stream has ended.
     SchedulerGone,
+}
+
+impl End {
+    pub fn lost(cause: String) -> Self {
+        Self::ExecutorLost {
+            cause,
+            tasks: Vec::new(),
+        }
+    }
 }
 
 /// What the tasks of one life share.

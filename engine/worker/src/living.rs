@@ -125,16 +125,19 @@ pub async fn live(
         &mut tasks, &life, registered, line, reader, inputs, early, listener,
     );
     (setting.registered)(&life);
-    let end = tokio::select! {
+    let mut end = tokio::select! {
         Some(end) = ended.recv() => end,
         Some(end) = orders.recv() => end,
         status = child.wait() => executor_ended(&life, status),
     };
     info!(worker = life.address, reason = ?end, "worker ends");
+    if let End::ExecutorLost { tasks, .. } = &mut end {
+        *tasks = life.handle.call(running).await.unwrap_or_default();
+    }
     finish(&life, &end, &mut child, &mut ended, orders).await;
     tasks.shutdown().await;
-    if let End::ExecutorLost { cause } = &end {
-        tell_loss(&life, cause).await;
+    if let End::ExecutorLost { cause, tasks } = &end {
+        tell_loss(&life, cause, tasks).await;
     }
     drop(directory);
     Ok(end)
@@ -150,7 +153,7 @@ fn executor_ended(life: &Life, status: std::io::Result<std::process::ExitStatus>
         Some(verdict) => format!("{verdict}; it {how}"),
         None => how,
     };
-    End::ExecutorLost { cause }
+    End::lost(cause)
 }
 
 fn connector(config: &Config) -> Connector {
@@ -418,14 +421,32 @@ async fn retire(
     }
 }
 
+/// At most so many tasks are named as those that ran.
+const TASKS_NAMED: usize = 8;
+
+fn running(machine: &mut Machine) -> Vec<String> {
+    let executing = machine.core.executing(clock::now());
+    let names = executing.map(|(key, _)| key.to_string());
+    names.take(TASKS_NAMED).collect()
+}
+
 /// The scheduler learns at once that this worker is lost, and why.
-async fn tell_loss(life: &Life, cause: &str) {
-    error!(worker = life.address, cause, "the Python process is lost");
+async fn tell_loss(life: &Life, cause: &str, tasks: &[String]) {
+    error!(
+        worker = life.address,
+        cause,
+        ?tasks,
+        "the Python process is lost"
+    );
+    let running: Value = tasks
+        .iter()
+        .map(|task| Value::from(task.as_str()))
+        .collect();
     let event = map! {
         "op" => "log_event",
         "reply" => true,
         "topic" => Value::Array(vec![life.address.as_str().into(), "worker-lost".into()]),
-        "msg" => map! {"action" => "worker-executor-lost", "worker" => life.address.as_str(), "reason" => cause},
+        "msg" => map! {"action" => "worker-executor-lost", "worker" => life.address.as_str(), "reason" => cause, "tasks" => running},
     };
     let unregister = map! {
         "op" => "unregister",

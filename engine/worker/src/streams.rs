@@ -21,7 +21,7 @@ pub async fn from_executor(life: &Life, mut executor: LineReader) {
                 let cause = format!("broke the line: {}", transport::with_sources(&failure));
                 error!(error = cause, "the Python process is ended");
                 life.kill_executor(rustix::process::Signal::KILL);
-                return life.end(End::ExecutorLost { cause });
+                return life.end(End::lost(cause));
             }
         }
     }

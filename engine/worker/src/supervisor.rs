@@ -103,13 +103,13 @@ impl Supervisor {
         let end = living::live(&setting, &mut self.orders).await;
         self.nanny.died();
         match end {
-            Ok(End::ExecutorLost { cause }) if !self.config.nanny => {
-                termination::leave(&cause);
+            Ok(End::ExecutorLost { cause, tasks }) if !self.config.nanny => {
+                termination::leave(&cause, &tasks);
                 Ok(Some(Outcome::Lost { cause }))
             }
-            Ok(End::ExecutorLost { cause }) => {
+            Ok(End::ExecutorLost { cause, tasks }) => {
                 // Should nothing come after it, this is what is known.
-                termination::leave(&cause);
+                termination::leave(&cause, &tasks);
                 warn!(cause, "a new Python process is started");
                 tokio::time::sleep(PAUSE).await;
                 Ok(None)

@@ -79,7 +79,7 @@ pub async fn hanging(life: &Life) {
             life.kill_executor(rustix::process::Signal::ABORT);
             tokio::time::sleep(LAST_WORDS).await;
             life.kill_executor(rustix::process::Signal::KILL);
-            return life.end(End::ExecutorLost { cause });
+            return life.end(End::lost(cause));
         }
     }
 }

@@ -79,6 +79,8 @@ def a_task_of_a_killed_executor_runs_again(client, _):
     assert future.result(PATIENCE) == "done"
     client.wait_for_workers(2, PATIENCE)
     assert busy[0] not in client.scheduler_info(n_workers=-1)["workers"]
+    [(_, event)] = client.get_events("worker-lost")
+    assert "signal 9" in event["reason"] and list(event["tasks"]) == [future.key]
 
 
 def a_task_that_kills_four_executors_is_given_up(client, _):

@@ -299,3 +299,46 @@ fn frames(r: &mut Reader<'_>, arrivals: &mut Arrivals) -> Result<Vec<Bytes>, Mes
         _ => Ok(r.read_bytes()?),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::{array, encode_value};
+    use std::os::fd::AsFd;
+
+    fn packet(message: Value) -> Bytes {
+        encode_value(&array![message]).0.swap_remove(0)
+    }
+
+    fn shared_memory(bytes: usize) -> OwnedFd {
+        let frame = Bytes::from(vec![7; bytes]);
+        let (segment, _) = Segment::of_frames(&[&frame]).unwrap();
+        segment.descriptor().as_fd().try_clone_to_owned().unwrap()
+    }
+
+    #[test]
+    fn a_frame_in_shared_memory_is_read_where_it_lies() {
+        let piece = array![0, 64, 36];
+        let body = packet(array!["answer", 5, array![piece]]);
+        let messages = read_packet(&body, vec![shared_memory(100)]).unwrap();
+        let [FromExecutor::Answer { request: 5, frames }] = &messages[..] else {
+            panic!("{messages:?}");
+        };
+        assert_eq!(frames.0, [Bytes::from(vec![7; 36])]);
+    }
+
+    #[test]
+    fn a_frame_beyond_its_shared_memory_is_refused() {
+        for piece in [array![0, 64, 37], array![1, 0, 1], array![0, -1, 1]] {
+            let body = packet(array!["answer", 5, array![piece]]);
+            assert!(read_packet(&body, vec![shared_memory(100)]).is_err());
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused() {
+        for message in [array!["dance", 1], array!["done", 1], array![1], Value::Nil] {
+            assert!(read_packet(&packet(message), Vec::new()).is_err());
+        }
+    }
+}
