@@ -3,7 +3,7 @@
 //! Owns who waits for what becomes of the worker; the supervisor does it.
 
 use crate::errors;
-use crate::life::{End, Life};
+use crate::life::End;
 use protocol::messages::Request;
 use protocol::{EnumMember, Text, Value, decode_message, map};
 use std::cell::{Cell, RefCell};
@@ -44,7 +44,7 @@ impl Nanny {
         })
     }
 
-    pub fn registered(&self, _life: &Rc<Life>) {
+    pub fn registered(&self) {
         self.stage.send_modify(|stage| {
             stage.registered += 1;
             stage.is_alive = true;
@@ -182,8 +182,18 @@ async fn visit(nanny: &Nanny, mut connection: Connection) {
     }
 }
 
-/// Tells the scheduler of the nanny before its worker begins; the connection is for [`confirm`].
-pub async fn announce(nanny: &Nanny, connector: &Connector) -> Option<Connection> {
+/// Tells the scheduler of the nanny, and then that its worker has begun. A scheduler that cannot be had is the worker's to
+/// complain of.
+pub async fn announce(nanny: Rc<Nanny>, connector: Connector) {
+    let Some(mut connection) = register(&nanny, &connector).await else {
+        return;
+    };
+    nanny.until(|stage| stage.is_alive).await;
+    // A scheduler that is gone needs no confirmation.
+    let _gone = connection.send_value(&map! {"status" => "ok"}).await;
+}
+
+async fn register(nanny: &Nanny, connector: &Connector) -> Option<Connection> {
     let address = nanny.address.borrow().clone()?;
     let message = map! {"op" => "register_nanny", "reply" => true, "address" => address};
     let mut connection = connector.connect(&nanny.scheduler).await.ok()?;
@@ -194,10 +204,4 @@ pub async fn announce(nanny: &Nanny, connector: &Connector) -> Option<Connection
         error!(plugin = ?name, "nanny plugins are not served yet: this one has no effect");
     }
     Some(connection)
-}
-
-/// The worker has begun.
-pub async fn confirm(mut connection: Connection) {
-    // A scheduler that is gone needs no confirmation.
-    let _gone = connection.send_value(&map! {"status" => "ok"}).await;
 }

@@ -7,13 +7,12 @@ use crate::nanny::{self, Nanny};
 use crate::termination;
 use anyhow::Context as _;
 use protocol::messages::Handshake;
-use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::task::{JoinSet, spawn_local};
+use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 use transport::Connector;
 
@@ -51,7 +50,6 @@ impl Supervisor {
 
     pub async fn run(mut self) -> anyhow::Result<Outcome> {
         let mut tasks = JoinSet::new();
-        let mut announcement = None;
         if self.config.nanny {
             let ports = self.config.nanny_ports.clone();
             let listener = living::listen_on(&self.config, &self.scheduler, ports).await;
@@ -60,16 +58,19 @@ impl Supervisor {
             let address = living::contact_of_nanny(&listener, &self.scheduler).await;
             *self.nanny.address.borrow_mut() = Some(address);
             tasks.spawn_local(nanny::serve(Rc::clone(&self.nanny), listener));
-            announcement = self.announce().await;
+            let connector = Connector {
+                pickle_protocol: Handshake::NEWEST_PICKLES,
+                ..Connector::new(self.config.security.clone())
+            };
+            tasks.spawn_local(nanny::announce(Rc::clone(&self.nanny), connector));
         }
-        let announcement = RefCell::new(announcement);
         let http = Rc::new(bind_http(&self.config).await?);
         let mut lives = 0;
         loop {
             if self.nanny.is_over.get() {
                 return Ok(Outcome::Closed);
             }
-            if let Some(outcome) = self.live(&announcement, &http, lives).await? {
+            if let Some(outcome) = self.live(&http, lives).await? {
                 return Ok(outcome);
             }
             lives += 1;
@@ -79,18 +80,12 @@ impl Supervisor {
     /// One life; what it means for the worker, if it was the last.
     async fn live(
         &mut self,
-        announcement: &RefCell<Option<transport::Connection>>,
         http: &Rc<TcpListener>,
         lives: u32,
     ) -> anyhow::Result<Option<Outcome>> {
         while self.orders.try_recv().is_ok() {}
         let nanny = Rc::clone(&self.nanny);
-        let registered = |life: &Rc<Life>| {
-            nanny.registered(life);
-            if let Some(connection) = announcement.borrow_mut().take() {
-                spawn_local(nanny::confirm(connection));
-            }
-        };
+        let registered = |_: &Rc<Life>| nanny.registered();
         let address = self.nanny.address.borrow().clone();
         let setting = Setting {
             config: &self.config,
@@ -127,14 +122,6 @@ impl Supervisor {
                 Err(failure)
             }
         }
-    }
-
-    async fn announce(&self) -> Option<transport::Connection> {
-        let connector = Connector {
-            pickle_protocol: Handshake::NEWEST_PICKLES,
-            ..Connector::new(self.config.security.clone())
-        };
-        nanny::announce(&self.nanny, &connector).await
     }
 }
 
