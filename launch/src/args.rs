@@ -96,6 +96,7 @@ mod tests {
         let mut agreed = [
             words::SCHEDULER,
             words::START_BESIDE,
+            words::END_WITH_SCHEDULER,
             words::SCHEDULER_TIMEOUT,
             words::HOLD_LIFELINE,
             words::LIFELINE_PORT,
