@@ -1,5 +1,8 @@
 //! Moments and spans as the cores see them; on the wire they are seconds.
 
+use crate::Text;
+use std::fmt::Write as _;
+
 /// Nanoseconds since the Unix epoch; always an input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(pub u64);
@@ -24,6 +27,20 @@ impl Time {
     /// Seconds from `earlier` to `self`; zero if the clock went back.
     pub fn seconds_since(self, earlier: Self) -> f64 {
         self.0.saturating_sub(earlier.0) as f64 / NANOS_A_SECOND
+    }
+
+    /// `name-<seconds>`, as stock Dask calls its own events.
+    pub fn stamp(self, name: &str) -> Text {
+        let mut text = String::with_capacity(name.len() + 20);
+        let micros = self.0 / 1000;
+        // Writing to a String cannot fail.
+        let _infallible = write!(
+            text,
+            "{name}-{}.{:06}",
+            micros / 1_000_000,
+            micros % 1_000_000
+        );
+        Text::from(text)
     }
 
     /// This moment and `seconds` more.

@@ -21,7 +21,6 @@ use protocol::{Key, KeyBuildHasher, Text, Value};
 use rand_pcg::Pcg64Mcg;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
 /// Decides which worker runs which task.
 pub struct Scheduler {
@@ -148,7 +147,7 @@ impl Scheduler {
 
     /// A name for an event that came without one.
     pub(crate) fn begin_named(&mut self, now: Time, name: &str) {
-        let stimulus = stamped(name, now);
+        let stimulus = now.stamp(name);
         self.begin(now, stimulus);
     }
 
@@ -236,21 +235,7 @@ impl Scheduler {
     pub(crate) fn compute_stimulus(&mut self) -> Text {
         let now = self.now;
         self.compute_stimulus
-            .get_or_insert_with(|| stamped("compute-task", now))
+            .get_or_insert_with(|| now.stamp("compute-task"))
             .clone()
     }
-}
-
-/// `name-<seconds>`, as stock Dask calls its own events.
-pub(crate) fn stamped(name: &str, now: Time) -> Text {
-    let mut text = String::with_capacity(name.len() + 20);
-    let micros = now.0 / 1000;
-    // Writing to a String cannot fail.
-    let _infallible = write!(
-        text,
-        "{name}-{}.{:06}",
-        micros / 1_000_000,
-        micros % 1_000_000
-    );
-    Text::from(text)
 }

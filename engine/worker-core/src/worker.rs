@@ -22,7 +22,6 @@ use protocol::messages::{AddKeys, FromWorker, WorkerStatus};
 use protocol::{Key, Text};
 use rand_pcg::Pcg64Mcg;
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// Decides what a worker fetches, runs, keeps, spills and drops.
@@ -171,7 +170,7 @@ impl Worker {
     /// A name for an event that came without one.
     pub(crate) fn begin_named(&mut self, name: &'static str) {
         if self.made_name.0 != name || self.made_name.1 != self.now {
-            self.made_name = (name, self.now, stamped(name, self.now));
+            self.made_name = (name, self.now, self.now.stamp(name));
         }
         self.stimulus = self.made_name.2.clone();
     }
@@ -275,18 +274,4 @@ impl Worker {
             subject: subject.to_string(),
         });
     }
-}
-
-/// `name-<seconds>`, as stock workers call their own events.
-fn stamped(name: &str, now: Time) -> Text {
-    let mut text = String::with_capacity(name.len() + 20);
-    let micros = now.0 / 1000;
-    // Writing to a String cannot fail.
-    let _infallible = write!(
-        text,
-        "{name}-{}.{:06}",
-        micros / 1_000_000,
-        micros % 1_000_000
-    );
-    Text::from(text)
 }

@@ -5,7 +5,7 @@
 
 use crate::effects::{Effects, Replicas, ToWorker};
 use crate::ids::WorkerId;
-use crate::scheduler::{Scheduler, stamped};
+use crate::scheduler::Scheduler;
 use crate::task::{Flags, Phase, TaskId, UNKNOWN_SIZE};
 use indexmap::IndexMap;
 use protocol::Key;
@@ -139,7 +139,7 @@ impl Scheduler {
                 remove.entry(worker).or_default().push(task);
             }
         }
-        self.stimulus = stamped("active_memory_manager", self.now);
+        self.stimulus = self.now.stamp("active_memory_manager");
         for (worker, tasks) in acquire {
             self.request_acquire(worker, &tasks, fx);
         }

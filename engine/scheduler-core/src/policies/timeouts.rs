@@ -6,7 +6,7 @@ use crate::error::TaskError;
 use crate::ids::{Time, WorkerId};
 use crate::pickles;
 use crate::registration::Removal;
-use crate::scheduler::{Scheduler, stamped};
+use crate::scheduler::Scheduler;
 use crate::stimuli::heartbeat_interval;
 use crate::task::{Blame, TaskId};
 use crate::transitions::Fault;
@@ -141,7 +141,7 @@ impl Scheduler {
                     expected: false,
                     close: true,
                     reason: Arc::from("scheduler-remove-worker"),
-                    stimulus_id: stamped("check-worker-ttl", self.now),
+                    stimulus_id: self.now.stamp("check-worker-ttl"),
                 };
                 self.stimulus = removal.stimulus_id.clone();
                 self.part_with(worker, &removal, fx);
@@ -199,7 +199,7 @@ impl Scheduler {
         let Some(timeout) = self.config.no_workers_timeout else {
             return;
         };
-        self.stimulus = stamped("check-no-workers-timeout", self.now);
+        self.stimulus = self.now.stamp("check-no-workers-timeout");
         self.refresh_no_workers_since();
         let mut affected = Vec::new();
         for (task, had_workers) in self.overdue_unrunnable(timeout) {

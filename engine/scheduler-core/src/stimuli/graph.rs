@@ -9,7 +9,7 @@ use crate::graph::{Actors, Annotations, Dep, Graph, GraphTask};
 use crate::group::GroupId;
 use crate::ids::{ClientId, Time};
 use crate::restrictions::Place;
-use crate::scheduler::{Scheduler, compare_priority, stamped};
+use crate::scheduler::{Scheduler, compare_priority};
 use crate::task::{Flags, Phase, TaskId};
 use hashbrown::HashTable;
 use protocol::{Key, Value, map};
@@ -53,7 +53,7 @@ impl Scheduler {
     /// A client submits a graph.
     pub fn update_graph(&mut self, client: ClientId, graph: Graph, now: Time, fx: &mut Effects) {
         let stimulus = if graph.stimulus_id.is_empty() {
-            stamped("update-graph", now)
+            now.stamp("update-graph")
         } else {
             graph.stimulus_id.detached()
         };
