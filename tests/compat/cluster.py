@@ -166,7 +166,7 @@ class Cluster:
                 *self.worker_args,
             ],
             self.directory,
-            {**self.environment(), **(env or {})},
+            {**self.environment(self.pairing.worker_env), **(env or {})},
         )
         self.workers[name] = process
         return process

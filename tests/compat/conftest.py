@@ -28,7 +28,7 @@ def pytest_configure(config):
     # SIGTERM ends the run as Ctrl-C does: through the fixtures, so that no cluster stays behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     config.addinivalue_line("markers", "limit(seconds): the time limit of one test, 30 unless told")
-    config.addinivalue_line("markers", "differs(scheduler, why, runs): see differences.py")
+    config.addinivalue_line("markers", "differs(scheduler, worker, why, runs): see differences.py")
     config.addinivalue_line("filterwarnings", "ignore:Sending large graph")
     if config.option.durations is None:
         config.option.durations = 15
@@ -66,10 +66,10 @@ def _module(item) -> str:
     return item.path.stem
 
 
-def _apply_difference(item, scheduler, why, runs):
+def _apply_difference(item, scheduler, worker, why, runs):
     callspec = getattr(item, "callspec", None)
     pairing = callspec and callspec.params.get("pairing")
-    if pairing is None or pairing.scheduler != scheduler:
+    if pairing is None or scheduler not in (None, pairing.scheduler) or worker not in (None, pairing.worker):
         return
     item.add_marker(pytest.mark.xfail(reason=f"intended difference: {why}", run=runs, strict=True))
 

@@ -1,7 +1,9 @@
-"""The one way to mark an intended difference between the schedulers.
+"""The one way to mark an intended difference between the implementations.
 
-`@differs("native", why="…")` says: what this test asserts is meant not to hold there. The test must then fail there, so
-that a difference which disappears is noticed. What holds instead belongs in a test of its own, marked for the other one.
+`@differs("native", why="…")` says: what this test asserts is meant not to hold under the native scheduler;
+`@differs(worker="native", why="…")` the same of native workers, and with both only where the two meet. The test must then
+fail there, so that a difference which disappears is noticed. What holds instead belongs in a test of its own, marked for
+the other one.
 """
 
 from __future__ import annotations
@@ -9,6 +11,6 @@ from __future__ import annotations
 import pytest
 
 
-def differs(scheduler: str, *, why: str, runs: bool = True):
+def differs(scheduler: str | None = None, *, worker: str | None = None, why: str, runs: bool = True):
     """`runs=False` where even trying would hang or harm."""
-    return pytest.mark.differs(scheduler=scheduler, why=why, runs=runs)
+    return pytest.mark.differs(scheduler=scheduler, worker=worker, why=why, runs=runs)

@@ -1,7 +1,7 @@
 """Which schedulers meet which workers: the rows of the compatibility table.
 
-A pairing says how each process is started and nothing about what it must do. To add one (native workers, say),
-add a row to PAIRINGS; no test needs to change.
+A pairing says how each process is started and nothing about what it must do. To add one, add a row to PAIRINGS; no test
+needs to change.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Pairing:
     scheduler_command: list[str]
     worker_command: list[str]
     scheduler_env: dict[str, str]
+    worker_env: dict[str, str]
     missing: str = ""  # why it cannot run here; empty when it can
 
 
@@ -52,31 +53,44 @@ def native_command() -> list[str]:
     return [program] if os.path.basename(program).startswith("daskjob-scheduler") else [program, "scheduler"]
 
 
+def native_worker() -> str:
+    """The worker program, which is built beside the other."""
+    return os.path.join(os.path.dirname(native_program() or ""), "daskjob-worker")
+
+
 def _native_missing() -> str:
     if native_program():
-        return ""
+        return "" if os.path.exists(native_worker()) else f"there is no {native_worker()}"
     named = os.environ.get("DASKJOB_BIN")
     if named:
         return f"DASKJOB_BIN={named} is not an executable file"
-    return "DASKJOB_BIN is not set; it names the daskjob program whose scheduler is to be tested"
+    return "DASKJOB_BIN is not set; it names the daskjob program that is to be tested"
 
 
-PAIRINGS = [
-    Pairing(
-        name="stock",
-        scheduler="stock",
-        worker="stock",
-        scheduler_command=STOCK_SCHEDULER,
-        worker_command=STOCK_WORKER,
-        scheduler_env={"DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": STOCK_ROUTES},
-    ),
-    Pairing(
-        name="native",
-        scheduler="native",
-        worker="stock",
-        scheduler_command=native_command(),
-        worker_command=STOCK_WORKER,
-        scheduler_env={"DASKJOB_PYTHON": sys.executable},
-        missing=_native_missing(),
-    ),
-]
+# What to start each with, and in which environment.
+SCHEDULERS = {
+    "stock": (STOCK_SCHEDULER, {"DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": STOCK_ROUTES}),
+    "native": (native_command(), {"DASKJOB_PYTHON": sys.executable}),
+}
+WORKERS = {
+    "stock": (STOCK_WORKER, {}),
+    "native": ([native_worker()], {"DASKJOB_PYTHON": sys.executable}),
+}
+
+
+def _pairing(scheduler: str, worker: str) -> Pairing:
+    scheduler_command, scheduler_env = SCHEDULERS[scheduler]
+    worker_command, worker_env = WORKERS[worker]
+    return Pairing(
+        name=f"{scheduler}-{worker}",
+        scheduler=scheduler,
+        worker=worker,
+        scheduler_command=scheduler_command,
+        worker_command=worker_command,
+        scheduler_env=scheduler_env,
+        worker_env=worker_env,
+        missing=_native_missing() if "native" in (scheduler, worker) else "",
+    )
+
+
+PAIRINGS = [_pairing(scheduler, worker) for scheduler in SCHEDULERS for worker in WORKERS]

@@ -105,8 +105,15 @@ def test_rebalance_spreads_the_bytes(new_cluster):
         },
     )
     with cluster.client() as client:
-        futures = client.map(lambda i: bytes(10_000_000), range(10), workers=["one"], pure=False)
+        futures = client.map(lambda i: b"%d" % i * 10_000_000, range(10), workers=["one"], pure=False)
         wait(futures)
+
+        def told_bytes():
+            (one,) = [it for it in client.scheduler_info(n_workers=-1)["workers"].values() if it["name"] == "one"]
+            return one["metrics"]["memory"]
+
+        # No more is moved than what the worker has said it holds.
+        eventually(lambda: told_bytes() > 100_000_000)
         client.rebalance(futures)
         counts = [len(keys) for keys in client.has_what().values()]
         assert sum(counts) == 10

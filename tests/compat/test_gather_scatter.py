@@ -12,6 +12,9 @@ import tasks
 from differences import differs
 from eventually import eventually
 
+# Which would take away copies while they are counted.
+CLUSTER = {"env": {"DASK_DISTRIBUTED__SCHEDULER__ACTIVE_MEMORY_MANAGER__START": "False"}}
+
 
 @pytest.mark.parametrize("direct", [True, False, None])
 def test_gather_keeps_the_shape(client, direct):

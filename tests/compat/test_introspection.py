@@ -126,9 +126,15 @@ def test_story(client):
         ("told", "waiting", "processing"),
         ("told", "processing", "memory"),
     ]
-    assert [event for event in client.story("told") if event[0] != "scheduler"]
     assert client.story("never-heard-of") == []
     del future
+
+
+@differs(worker="native", why="it keeps no log of the states a task went through")
+def test_story_of_the_worker(client):
+    future = client.submit(tasks.increment, 1, key="told by a worker")
+    wait(future)
+    assert [event for event in client.story("told by a worker") if event[0] != "scheduler"]
 
 
 def test_metadata(client):

@@ -36,11 +36,11 @@ def test_client_shutdown_ends_the_cluster(new_cluster):
 
 @pytest.mark.limit(60)
 def test_idle_timeout_ends_the_scheduler(new_cluster):
-    cluster = new_cluster(workers=PLAIN, scheduler_args=["--idle-timeout", "2s"])
+    cluster = new_cluster(workers=PLAIN, scheduler_args=["--idle-timeout", "4s"])
     with cluster.client(set_as_default=False) as client:
         # Longer than the time-out altogether.
         for _ in range(4):
-            assert client.submit(tasks.sleep_and_return, 0.7, 1, pure=False).result() == 1
+            assert client.submit(tasks.sleep_and_return, 1.3, 1, pure=False).result() == 1
         assert cluster.scheduler.alive()
     eventually(lambda: not cluster.scheduler.alive(), timeout_s=25)
 

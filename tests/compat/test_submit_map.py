@@ -173,7 +173,8 @@ def test_future_made_from_a_key(client):
 
 def test_higher_priority_runs_first(client, gate):
     # Every thread is busy until all the others are there, so that the order is the scheduler's to choose. Each worker
-    # may already have been handed one task beyond its threads.
+    # may already have been handed one task beyond its threads, and a thread that found no high one left goes on to a low one
+    # while others still begin theirs.
     blockers = client.map(tasks.wait_for_file, [gate] * 4, pure=False)
 
     def started(_):
@@ -186,5 +187,5 @@ def test_higher_priority_runs_first(client, gate):
     eventually(lambda: None not in client.sync(client.scheduler.get_task_status, keys=[high[-1].key]).values())
     open(gate, "w").close()
     last_high = max(client.gather(high))
-    assert sum(start < last_high for start in client.gather(low)) <= 4
+    assert sum(start < last_high for start in client.gather(low)) <= 8
     client.gather(blockers)

@@ -17,7 +17,8 @@ import tasks
 from cluster import NANNIED
 from eventually import eventually
 
-CLUSTER = {"workers": NANNIED}
+# Nobody takes away copies while they are counted.
+CLUSTER = {"workers": NANNIED, "env": {"DASK_DISTRIBUTED__SCHEDULER__ACTIVE_MEMORY_MANAGER__START": "False"}}
 
 
 def test_release_under_test(cluster, client):
