@@ -2,11 +2,15 @@
 //!
 //! `A` only hints how much a receiver may read at once; [`FrameDecoder`] checks it and otherwise ignores it.
 //! Invariants: memory grows with bytes received, never with a declared length; small frames of a message share one
-//! buffer, a big frame has its own and is moved at most once more while it grows.
+//! buffer, a big frame has its own and is moved at most once more while it grows, or never where memory is given for it.
+
+mod big;
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
-use bytes::buf::Limit;
+use big::Big;
+pub use big::{ALIGNMENT, FrameMemory, FrameRegion, Room};
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// Frames from this size on travel and stay in a buffer of their own.
@@ -14,9 +18,6 @@ pub const BIG_FRAME_BYTES: usize = 64 * 1024;
 
 /// How much is read from the stream at once: little for a connection that is mostly idle, more once it is not.
 const READ_BYTES: RangeInclusive<usize> = 8 * 1024..=128 * 1024;
-
-/// The most a big frame's buffer grows ahead of what has been received, as a factor of that.
-const GROWTH: usize = 4;
 
 /// One received or outgoing message; frame 0 is the MessagePack part.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,6 +81,8 @@ pub struct FrameDecoder {
     received: BytesMut,
     /// Within [`READ_BYTES`].
     read_bytes: usize,
+    /// For big frames; else they go to the heap.
+    memory: Option<Arc<dyn FrameMemory>>,
     stage: Stage,
 }
 
@@ -95,8 +98,8 @@ enum Stage {
 struct Body {
     lengths: Vec<u64>,
     frames: Vec<Bytes>,
-    /// The frame being received, when it is a big one.
-    big: Option<BytesMut>,
+    /// What is being received, where that is big.
+    big: Option<Big>,
 }
 
 impl FrameDecoder {
@@ -105,6 +108,7 @@ impl FrameDecoder {
             limits,
             received: BytesMut::new(),
             read_bytes: *READ_BYTES.start(),
+            memory: None,
             stage: Stage::Prelude,
         }
     }
@@ -114,18 +118,17 @@ impl FrameDecoder {
         self.limits = limits;
     }
 
+    /// Where big frames go, from the next message on.
+    pub fn set_memory(&mut self, memory: Option<Arc<dyn FrameMemory>>) {
+        self.memory = memory;
+    }
+
     /// Where the next bytes of the stream go; has room for at least one.
-    pub fn buffer(&mut self) -> Limit<&mut BytesMut> {
+    pub fn buffer(&mut self) -> Room<'_> {
         if let Stage::Body(body) = &mut self.stage
             && let Some(big) = &mut body.big
         {
-            let missing = body.lengths[body.frames.len()] - big.len() as u64;
-            let missing = usize::try_from(missing).unwrap_or(usize::MAX);
-            if big.capacity() == big.len() {
-                big.reserve(missing.min(big.len().saturating_mul(GROWTH - 1).max(BIG_FRAME_BYTES)));
-            }
-            let room = big.capacity() - big.len();
-            return big.limit(room.min(missing));
+            return big.room();
         }
         if self.received.capacity() - self.received.len() < self.read_bytes / 8 {
             if !self.received.is_empty() {
@@ -134,7 +137,7 @@ impl FrameDecoder {
             self.received.reserve(self.read_bytes);
         }
         let room = self.received.capacity() - self.received.len();
-        (&mut self.received).limit(room)
+        Room::Growing((&mut self.received).limit(room))
     }
 
     /// Gives bytes at once instead of reading them into [`Self::buffer`].
@@ -240,23 +243,18 @@ impl FrameDecoder {
                 let frame = self.received.split_to(len as usize);
                 body.frames.push(frame.freeze());
             } else {
-                let mut big = BytesMut::with_capacity(self.received.len().max(BIG_FRAME_BYTES));
-                big.extend_from_slice(&self.received);
+                let lengths = &body.lengths[body.frames.len()..];
+                body.big = Some(Big::begin(lengths, self.memory.as_ref(), &self.received));
                 self.received.clear();
-                body.big = Some(big);
             }
         }
         true
     }
 
-    /// Takes the big frame over when its last byte is there.
+    /// Takes big frames over when their last byte is there.
     fn finish_big(&mut self) {
-        if let Stage::Body(body) = &mut self.stage
-            && let Some(big) = &body.big
-            && big.len() as u64 == body.lengths[body.frames.len()]
-        {
-            let big = body.big.take().unwrap_or_default();
-            body.frames.push(big.freeze());
+        if let Stage::Body(body) = &mut self.stage {
+            Big::finish(&mut body.big, &mut body.frames);
         }
     }
 }
@@ -323,24 +321,25 @@ pub fn encode(frames: &[Bytes]) -> Vec<Bytes> {
     pieces
 }
 
+/// What goes before frames of these lengths; has room for the small ones.
+pub fn prelude(lengths: &[usize]) -> BytesMut {
+    let is_small = |len: &&usize| **len < BIG_FRAME_BYTES;
+    let small_bytes: usize = lengths.iter().filter(is_small).sum();
+    let bytes = 8 * (1 + lengths.len());
+    let joined: usize = lengths[..first_read(lengths)].iter().sum();
+    let mut piece = BytesMut::with_capacity(8 + bytes + small_bytes.min(16 * BIG_FRAME_BYTES));
+    piece.put_u64_le((bytes + joined) as u64);
+    piece.put_u64_le(lengths.len() as u64);
+    for len in lengths {
+        piece.put_u64_le(*len as u64);
+    }
+    piece
+}
+
 /// The same, after what `pieces` already holds.
 pub fn encode_into(frames: &[Bytes], pieces: &mut Vec<Bytes>) {
-    let joined = first_read(frames);
-    let small_bytes: usize = frames
-        .iter()
-        .map(Bytes::len)
-        .filter(|len| *len < BIG_FRAME_BYTES)
-        .sum();
-    let prelude_bytes = 8 * (1 + frames.len());
-    let mut piece =
-        BytesMut::with_capacity(8 + prelude_bytes + small_bytes.min(16 * BIG_FRAME_BYTES));
-    piece.put_u64_le(
-        (prelude_bytes + frames[..joined].iter().map(Bytes::len).sum::<usize>()) as u64,
-    );
-    piece.put_u64_le(frames.len() as u64);
-    for frame in frames {
-        piece.put_u64_le(frame.len() as u64);
-    }
+    let lengths: Vec<usize> = frames.iter().map(Bytes::len).collect();
+    let mut piece = prelude(&lengths);
     for frame in frames {
         if frame.len() < BIG_FRAME_BYTES {
             piece.extend_from_slice(frame);
@@ -356,11 +355,8 @@ pub fn encode_into(frames: &[Bytes], pieces: &mut Vec<Bytes>) {
 
 /// How many leading frames a receiver may read together: frame 0 and small ones, so that Python gives each big frame
 /// an allocation of its own.
-fn first_read(frames: &[Bytes]) -> usize {
-    let small = frames
-        .iter()
-        .skip(1)
-        .take_while(|frame| frame.len() < BIG_FRAME_BYTES)
-        .count();
-    frames.len().min(1 + small)
+fn first_read(lengths: &[usize]) -> usize {
+    let small = lengths.iter().skip(1);
+    let small = small.take_while(|len| **len < BIG_FRAME_BYTES).count();
+    lengths.len().min(1 + small)
 }

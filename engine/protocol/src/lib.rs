@@ -31,7 +31,7 @@ pub use address::{Address, AddressError, Scheme};
 pub use compression::{Compression, DecompressError};
 pub use decode::{Decoder, decode_message};
 pub use error::{DecodeError, KeyError};
-pub use frames::{FrameDecoder, FrameError, Frames, Limits};
+pub use frames::{FrameDecoder, FrameError, FrameMemory, FrameRegion, Frames, Limits};
 pub use key::{Key, KeyBuildHasher, KeyHasher};
 pub use key_text::{float_repr, write_str_repr};
 pub use payload::{Payload, SubHeader};

@@ -7,8 +7,10 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use protocol::frames::{BIG_FRAME_BYTES, encode};
-use protocol::{FrameDecoder, FrameError, Frames, Limits};
+use protocol::frames::{ALIGNMENT, BIG_FRAME_BYTES, encode};
+use protocol::{FrameDecoder, FrameError, FrameMemory, FrameRegion, Frames, Limits};
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
 
 /// A message whose first read covers `joined` frames.
 fn stream(frames: &[Vec<u8>], joined: usize) -> Vec<u8> {
@@ -21,7 +23,14 @@ fn stream(frames: &[Vec<u8>], joined: usize) -> Vec<u8> {
 }
 
 fn decode_in_steps(stream: &[u8], step: usize) -> Result<Vec<Frames>, FrameError> {
-    let mut decoder = FrameDecoder::new(Limits::default());
+    decode_with(FrameDecoder::new(Limits::default()), stream, step)
+}
+
+fn decode_with(
+    mut decoder: FrameDecoder,
+    stream: &[u8],
+    step: usize,
+) -> Result<Vec<Frames>, FrameError> {
     let mut messages = Vec::new();
     for piece in stream.chunks(step) {
         decoder.feed(piece);
@@ -31,6 +40,43 @@ fn decode_in_steps(stream: &[u8], step: usize) -> Result<Vec<Frames>, FrameError
     }
     assert!(decoder.is_between_messages());
     Ok(messages)
+}
+
+/// Gives memory up to a size and writes down what was asked for.
+#[derive(Debug, Default)]
+struct Memory {
+    at_most: usize,
+    asked: Mutex<Vec<usize>>,
+}
+
+#[derive(Debug)]
+struct Region(Vec<u8>);
+
+impl FrameMemory for Memory {
+    fn allocate(&self, bytes: usize) -> Option<Box<dyn FrameRegion>> {
+        self.asked.lock().unwrap().push(bytes);
+        (bytes <= self.at_most).then(|| Box::new(Region(vec![0; bytes])) as Box<dyn FrameRegion>)
+    }
+}
+
+impl FrameRegion for Region {
+    fn part(&mut self, part: Range<usize>) -> &mut [u8] {
+        &mut self.0[part]
+    }
+
+    fn freeze(self: Box<Self>) -> Bytes {
+        self.0.into()
+    }
+}
+
+fn with_memory(at_most: usize) -> (Arc<Memory>, FrameDecoder) {
+    let memory = Arc::new(Memory {
+        at_most,
+        ..Memory::default()
+    });
+    let mut decoder = FrameDecoder::new(Limits::default());
+    decoder.set_memory(Some(Arc::clone(&memory) as Arc<dyn FrameMemory>));
+    (memory, decoder)
 }
 
 fn words(words: &[u64]) -> Vec<u8> {
@@ -139,6 +185,48 @@ fn big_frames_are_handed_on_without_a_copy() {
 }
 
 #[test]
+fn frames_of_one_value_lie_together_in_the_memory_that_is_given() {
+    const LARGE: usize = 200_001;
+    let (memory, decoder) = with_memory(usize::MAX);
+    let small = vec![1; 10];
+    let frames = [
+        small.clone(),
+        vec![2; LARGE],
+        vec![3; LARGE],
+        small,
+        vec![4; LARGE],
+    ];
+    let messages = decode_with(decoder, &stream(&frames, 1), 1000).unwrap();
+    let second = LARGE.next_multiple_of(ALIGNMENT);
+    assert_eq!(*memory.asked.lock().unwrap(), [second + LARGE, LARGE]);
+    let got = &messages[0].0;
+    assert!(got.iter().zip(&frames).all(|(got, sent)| got == sent));
+    assert_eq!(got[2].as_ptr() as usize - got[1].as_ptr() as usize, second);
+}
+
+#[test]
+fn where_no_memory_is_given_frames_go_to_the_heap() {
+    let (memory, decoder) = with_memory(0);
+    let frames = [vec![1; 10], vec![2; 200_000], vec![3; 200_000]];
+    let messages = decode_with(decoder, &stream(&frames, 1), 1000).unwrap();
+    assert_eq!(messages[0].0[2], frames[2]);
+    assert_eq!(memory.asked.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn of_a_length_that_is_a_lie_only_what_comes_takes_memory() {
+    let (memory, mut decoder) = with_memory(1 << 20);
+    let huge = u64::MAX - 100;
+    decoder.feed(&words(&[32, 3, 8, huge, huge]));
+    decoder.feed(&[0; 100_000]);
+    assert_eq!(decoder.next_message(), Ok(None));
+    decoder.feed(&[0; 100_000]);
+    assert_eq!(decoder.next_message(), Ok(None));
+    // The two lengths have no sum: nobody was asked.
+    assert!(memory.asked.lock().unwrap().is_empty());
+}
+
+#[test]
 fn half_a_message_is_no_end() {
     let whole = stream(&[vec![1; 10]], 1);
     for len in 1..whole.len() {
@@ -159,6 +247,10 @@ proptest! {
         let fill = |(index, size): (usize, &usize)| Bytes::from(vec![index as u8; *size]);
         let frames: Vec<Bytes> = sizes.iter().enumerate().map(fill).collect();
         let stream = encode(&frames).concat();
-        prop_assert_eq!(decode_in_steps(&stream, step).unwrap(), vec![Frames(frames)]);
+        prop_assert_eq!(decode_in_steps(&stream, step).unwrap(), vec![Frames(frames.clone())]);
+        for at_most in [usize::MAX, 200_000] {
+            let (_, decoder) = with_memory(at_most);
+            prop_assert_eq!(decode_with(decoder, &stream, step).unwrap(), vec![Frames(frames.clone())]);
+        }
     }
 }

@@ -4,16 +4,17 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::messages::Handshake;
-use protocol::{Address, AddressError, Limits, Scheme};
+use protocol::{Address, AddressError, FrameMemory, Limits, Scheme};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, TlsStream};
 use tracing::debug;
 
-use crate::connection::{Connection, EstablishError};
+use crate::connection::{Connection, EstablishError, Terms};
 use crate::resolve::{ResolveError, resolve};
 use crate::security::{Security, SecurityError};
 use crate::socket;
@@ -31,6 +32,8 @@ pub struct Connector {
     pub limits: Limits,
     /// The newest pickles peers are to send.
     pub pickle_protocol: i64,
+    /// Where big frames go; else to the heap.
+    pub memory: Option<Arc<dyn FrameMemory>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +61,7 @@ pub enum ConnectError {
 
 impl ConnectError {
     /// Whether trying again is pointless.
-    fn is_fatal(&self) -> bool {
+    pub fn is_fatal(&self) -> bool {
         match self {
             Self::Address(_) | Self::Security(_) | Self::Timeout { .. } => true,
             Self::Establish {
@@ -78,6 +81,7 @@ impl Default for Connector {
             tcp_timeout: socket::DEFAULT_TCP_TIMEOUT,
             limits: Limits::default(),
             pickle_protocol: Handshake::RELAYED_PICKLES,
+            memory: None,
         }
     }
 }
@@ -157,15 +161,15 @@ impl Connector {
                 split_encrypted(TlsStream::Client(encrypted))
             }
         };
-        Connection::establish(
-            halves,
-            (local, address.clone()),
-            self.limits,
-            self.pickle_protocol,
-            self.connect_timeout,
-        )
-        .await
-        .map_err(establish)
+        let terms = Terms {
+            limits: self.limits,
+            pickle_protocol: self.pickle_protocol,
+            memory: self.memory.clone(),
+        };
+        let ends = (local, address.clone());
+        Connection::establish(halves, ends, terms, self.connect_timeout)
+            .await
+            .map_err(establish)
     }
 
     /// The first of the host's IPs that answers.

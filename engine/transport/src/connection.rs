@@ -5,18 +5,22 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use protocol::messages::{Handshake, HandshakeError};
 use protocol::{
-    DecodeError, FrameDecoder, FrameError, Frames, Limits, Value, decode_message, encode_value,
-    frames,
+    DecodeError, FrameDecoder, FrameError, FrameMemory, Frames, Limits, Value, decode_message,
+    encode_value, frames,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::lent::{Frame, LentFrame};
 use crate::stream::{ReadSide, WriteSide};
 
+/// How much of a lent frame is read at once: little enough to stay in the processor's cache until it is sent.
+const LENT_BYTES: usize = 256 * 1024;
 /// The most pieces given to one write.
 const PIECES_PER_WRITE: usize = 64;
 
@@ -67,15 +71,22 @@ pub enum EstablishError {
     Tls(#[source] io::Error),
 }
 
+/// What a peer is told and granted when it has introduced itself.
+pub(crate) struct Terms {
+    pub limits: Limits,
+    pub pickle_protocol: i64,
+    pub memory: Option<Arc<dyn FrameMemory>>,
+}
+
 impl Connection {
     /// Exchanges handshakes over a fresh stream.
     pub(crate) async fn establish(
         (read, write): (ReadSide, WriteSide),
         (local_address, peer_address): (String, String),
-        limits: Limits,
-        pickle_protocol: i64,
+        terms: Terms,
         timeout: Duration,
     ) -> Result<Self, EstablishError> {
+        let pickle_protocol = terms.pickle_protocol;
         let mut reader = FrameReader {
             side: read,
             decoder: FrameDecoder::new(Limits::HANDSHAKE),
@@ -94,7 +105,8 @@ impl Connection {
         let handshake = tokio::time::timeout(timeout, exchange)
             .await
             .map_err(|_| EstablishError::Timeout)??;
-        reader.decoder.set_limits(limits);
+        reader.decoder.set_limits(terms.limits);
+        reader.decoder.set_memory(terms.memory);
         Ok(Self {
             reader,
             writer,
@@ -200,8 +212,50 @@ impl FrameWriter {
         self.send(&encode_value(message)).await
     }
 
+    /// Sends one message, some frames of which are read only then, piece by piece. When one of these cannot be read the
+    /// stream is unusable.
+    pub async fn send_lent(&mut self, message: Vec<Frame>) -> io::Result<()> {
+        let lengths: Vec<usize> = message.iter().map(Frame::len).collect();
+        let mut joined = frames::prelude(&lengths);
+        let mut scratch = Vec::new();
+        for frame in message {
+            match frame {
+                Frame::Here(frame) if frame.len() < frames::BIG_FRAME_BYTES => {
+                    joined.extend_from_slice(&frame);
+                }
+                Frame::Here(frame) => {
+                    let pieces = VecDeque::from([joined.split().freeze(), frame]);
+                    self.write_pieces(pieces).await?;
+                }
+                Frame::Lent(frame) => {
+                    let pieces = VecDeque::from([joined.split().freeze()]);
+                    self.write_pieces(pieces).await?;
+                    self.write_lent(&*frame, &mut scratch).await?;
+                }
+            }
+        }
+        self.write_pieces(VecDeque::from([joined.freeze()])).await?;
+        self.side.flush().await
+    }
+
+    async fn write_lent(&mut self, frame: &dyn LentFrame, scratch: &mut Vec<u8>) -> io::Result<()> {
+        scratch.resize(LENT_BYTES.min(frame.len()), 0);
+        for at in (0..frame.len()).step_by(scratch.len().max(1)) {
+            let part = &mut scratch[..LENT_BYTES.min(frame.len() - at)];
+            frame.read(at, part)?;
+            self.side.write_all(part).await?;
+        }
+        Ok(())
+    }
+
     /// Sends what [`frames::encode`] made.
-    pub async fn send_pieces(&mut self, mut pieces: VecDeque<Bytes>) -> io::Result<()> {
+    pub async fn send_pieces(&mut self, pieces: VecDeque<Bytes>) -> io::Result<()> {
+        self.write_pieces(pieces).await?;
+        self.side.flush().await
+    }
+
+    async fn write_pieces(&mut self, mut pieces: VecDeque<Bytes>) -> io::Result<()> {
+        pieces.retain(|piece| !piece.is_empty());
         while !pieces.is_empty() {
             let written = if pieces.len() == 1 {
                 self.side.write(&pieces[0]).await?
@@ -218,7 +272,7 @@ impl FrameWriter {
             }
             advance(&mut pieces, written);
         }
-        self.side.flush().await
+        Ok(())
     }
 
     /// Tells the peer that nothing follows.

@@ -5,9 +5,11 @@
 
 mod connect;
 mod connection;
+mod lent;
 mod listen;
 mod local_address;
 mod outbox;
+mod parent;
 mod pool;
 mod resolve;
 mod security;
@@ -18,9 +20,11 @@ pub use connect::{ConnectError, Connector, with_sources};
 pub use connection::{
     Connection, ConnectionInfo, EstablishError, FrameReader, FrameWriter, RecvError,
 };
+pub use lent::{Frame, LentFrame};
 pub use listen::{Incoming, ListenError, ListenOptions, Listener};
 pub use local_address::{InterfaceError, concrete_ip, interface_ip, local_ip_towards};
 pub use outbox::{Outbox, OutboxDriver, OutboxError, PushError, outbox};
+pub use parent::end_with as end_with_parent;
 pub use pool::{CallError, Pool};
 pub use resolve::{ResolveError, resolve};
 pub use security::{Security, SecurityError, TlsSettings, TlsVersion, https_acceptor};

@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::messages::Handshake;
-use protocol::{Address, Limits, Scheme};
+use protocol::{Address, FrameMemory, Limits, Scheme};
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsStream};
 use tracing::warn;
 
-use crate::connection::{Connection, EstablishError};
+use crate::connection::{Connection, EstablishError, Terms};
 use crate::local_address::concrete_ip;
 use crate::resolve::{ResolveError, resolve};
 use crate::security::{Security, SecurityError};
@@ -41,6 +41,8 @@ pub struct ListenOptions {
     pub limits: Limits,
     /// The newest pickles peers are to send.
     pub pickle_protocol: i64,
+    /// Where big frames go; else to the heap.
+    pub memory: Option<Arc<dyn FrameMemory>>,
 }
 
 impl ListenOptions {
@@ -56,6 +58,7 @@ impl ListenOptions {
             tcp_timeout: socket::DEFAULT_TCP_TIMEOUT,
             limits: Limits::default(),
             pickle_protocol: Handshake::RELAYED_PICKLES,
+            memory: None,
         }
     }
 
@@ -97,6 +100,7 @@ struct Acceptance {
     tcp_timeout: Duration,
     limits: Limits,
     pickle_protocol: i64,
+    memory: Option<Arc<dyn FrameMemory>>,
 }
 
 impl std::fmt::Debug for Acceptance {
@@ -138,6 +142,7 @@ impl Listener {
             tcp_timeout: options.tcp_timeout,
             limits: options.limits,
             pickle_protocol: options.pickle_protocol,
+            memory: options.memory.clone(),
         };
         Ok(Self {
             socket,
@@ -271,13 +276,11 @@ impl Incoming {
             }
         };
         let names = (name(local), name(peer));
-        Connection::establish(
-            halves,
-            names,
-            acceptance.limits,
-            acceptance.pickle_protocol,
-            acceptance.handshake_timeout,
-        )
-        .await
+        let terms = Terms {
+            limits: acceptance.limits,
+            pickle_protocol: acceptance.pickle_protocol,
+            memory: acceptance.memory.clone(),
+        };
+        Connection::establish(halves, names, terms, acceptance.handshake_timeout).await
     }
 }

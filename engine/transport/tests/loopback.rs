@@ -13,8 +13,8 @@ use protocol::{Frames, Limits, Payload, Value, array, decode_message, encode_val
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use transport::{
-    CallError, Connection, Connector, EstablishError, ListenOptions, Listener, OutboxError, Pool,
-    outbox,
+    CallError, Connection, Connector, EstablishError, Frame, LentFrame, ListenOptions, Listener,
+    OutboxError, Pool, outbox,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -67,6 +67,69 @@ async fn messages_pass_in_both_directions() {
     assert_eq!(ours.recv_value().await.unwrap().unwrap(), Value::text("OK"));
     drop(theirs);
     assert!(ours.recv().await.unwrap().is_none());
+}
+
+#[derive(Debug)]
+struct Lent(Vec<u8>, bool);
+
+impl LentFrame for Lent {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn read(&self, at: usize, into: &mut [u8]) -> std::io::Result<()> {
+        into.copy_from_slice(&self.0[at..at + into.len()]);
+        match self.1 {
+            true => Ok(()),
+            false => Err(std::io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn frames_that_are_lent_arrive_like_others() {
+    let (mut ours, mut theirs) = pair().await;
+    let content: Vec<u8> = (0..1_000_003_u32).map(|at| at as u8).collect();
+    let small = Bytes::from_static(b"small");
+    let message = vec![
+        Frame::Here(small.clone()),
+        Frame::Lent(Box::new(Lent(content.clone(), true))),
+        Frame::Here(Bytes::new()),
+        Frame::Here(content.clone().into()),
+        Frame::Lent(Box::new(Lent(content[..70_000].to_vec(), true))),
+        Frame::Here(small.clone()),
+    ];
+    let sending = async {
+        ours.writer.send_lent(message).await.unwrap();
+        ours.writer.send(&Frames(vec![small.clone()])).await
+    };
+    let receiving = async { (theirs.recv().await.unwrap(), theirs.recv().await.unwrap()) };
+    let (sent, (first, second)) = tokio::join!(sending, receiving);
+    sent.unwrap();
+    let whole = Bytes::from(content);
+    let part = whole.slice(..70_000);
+    let expected = [
+        small.clone(),
+        whole.clone(),
+        Bytes::new(),
+        whole,
+        part,
+        small.clone(),
+    ];
+    assert_eq!(first.unwrap().0, expected);
+    assert_eq!(second.unwrap().0, [small]);
+}
+
+#[tokio::test]
+async fn a_lent_frame_that_is_gone_breaks_the_connection_and_not_the_message() {
+    let (mut ours, mut theirs) = pair().await;
+    let message = vec![
+        Frame::Here(Bytes::from_static(b"head")),
+        Frame::Lent(Box::new(Lent(vec![1; 100_000], false))),
+    ];
+    assert!(ours.writer.send_lent(message).await.is_err());
+    drop(ours);
+    assert!(theirs.recv().await.is_err());
 }
 
 #[tokio::test]
