@@ -3,7 +3,8 @@
 //! A worker hears of scattered data by requests, which the order of its stream says nothing about. What is scattered again
 //! under the same name, as the same value is, must not overtake the order to drop the last one: it would be dropped in its
 //! place. Nor may a late word about the last one be taken for the new one. So scattering waits for that word.
-//! Only scattered values are noted, so that results of tasks, whose orders and answers share one stream, cost nothing.
+//! Only scattered values are noted, so that results of tasks, whose orders and answers share one stream, cost nothing; and
+//! what a worker asks for that nobody knows any more, since nobody knows either whether it was scattered.
 
 use crate::ids::Time;
 use hashbrown::HashMap;

@@ -308,8 +308,10 @@ impl Scheduler {
                 },
             );
         }
-        for key in &unknown {
-            self.free_key(worker, key, fx);
+        for key in unknown {
+            self.free_key(worker, &key, fx);
+            // It may have been scattered, and may be again.
+            self.note_freeing(key, worker);
         }
     }
 

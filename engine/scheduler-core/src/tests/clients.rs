@@ -3,7 +3,7 @@
 use super::{Scene, graph, keys};
 use crate::ToClient;
 use protocol::Text;
-use protocol::messages::{ClientKeys, FromClient, ReportKey};
+use protocol::messages::{AddKeys, ClientKeys, FromClient, FromWorker, ReportKey};
 
 #[test]
 fn a_key_two_clients_want_stays_until_both_have_released_it() {
@@ -158,6 +158,27 @@ fn a_worker_that_never_says_that_it_has_dropped_data_is_not_waited_for_for_ever(
     scene.passes(6.0);
     let again = keys(&["data"]);
     assert!(scene.core.may_take(&[worker], &again, scene.now).is_some());
+}
+
+#[test]
+fn data_is_not_scattered_to_a_worker_that_was_told_to_forget_that_name() {
+    let mut scene = Scene::new();
+    let (worker, other) = (scene.worker(1), scene.worker(1));
+    let names = keys(&["data"]);
+    let taken = scene
+        .core
+        .may_take(&[worker], &names, scene.now)
+        .expect("nothing is being dropped");
+    let ask = AddKeys {
+        keys: names.clone(),
+        stimulus_id: Text::from_static("find-missing"),
+    };
+    scene.hears(worker, FromWorker::RequestRefreshWhoHas(ask));
+    assert_eq!(scene.told(worker), ["free data"]);
+    let place = [scene.core.worker(worker).unwrap().address];
+    assert!(scene.core.dropped_since(taken, &place));
+    assert_eq!(scene.core.may_take(&[worker], &names, scene.now), None);
+    assert!(scene.core.may_take(&[other], &names, scene.now).is_some());
 }
 
 #[test]

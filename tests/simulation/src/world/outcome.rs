@@ -1,6 +1,5 @@
 //! Whether a run ended well.
 
-use super::scattering::is_scattered_again;
 use super::{Event, Failure, STREAM_FROM_CLIENT, Summary, World};
 use crate::client::Future;
 use crate::member::Member;
@@ -38,11 +37,10 @@ impl World {
         }
     }
 
-    /// Values that were put under a name past the scheduler, or again under one that it was just letting go in the middle of
-    /// other trouble: it may take a worker's word about the last value for one about the new.
+    /// Values that were put under a name past the scheduler: it may take a worker's word about the last value for one about the
+    /// new.
     fn may_be_mistaken(&self, key: &Key) -> bool {
-        let trouble = self.settings.faults > 0 || self.summary.deaths > 0;
-        self.put_over.contains(key) || (trouble && is_scattered_again(key))
+        self.put_over.contains(key)
     }
 
     /// At rest the scheduler knows exactly what real workers hold.
