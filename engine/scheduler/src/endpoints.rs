@@ -35,6 +35,7 @@ fn listen_options(binding: &Binding, config: &Config, security: &Security) -> Li
         tcp_timeout: config.tcp_timeout(),
         limits: config.limits(),
         pickle_protocol: Handshake::RELAYED_PICKLES,
+        memory: None,
     }
 }
 
