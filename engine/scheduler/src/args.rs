@@ -121,6 +121,10 @@ pub struct SchedulerArgs {
     #[arg(long, value_name = "BYTES")]
     pub graph_memory_limit: Option<String>,
 
+    /// End when the process with this number, which started this one, is gone
+    #[arg(long, value_name = "PID", hide_short_help = true)]
+    pub end_with_parent: Option<u32>,
+
     /// What to log: error, warn, info, debug, trace, or by module such as scheduler=debug,info [default: info]
     #[arg(long, value_name = "FILTER", env = contract::environment::LOG, hide_env_values = true)]
     pub log: Option<String>,

@@ -53,6 +53,10 @@ pub fn main(args: &SchedulerArgs) -> ExitCode {
             return ExitCode::from(contract::exit_code::REFUSED);
         }
     };
+    if let Some(Err(failure)) = args.end_with_parent.map(transport::end_with_parent) {
+        error!("failed to watch the process that started this one: {failure}");
+        return ExitCode::FAILURE;
+    }
     match run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
