@@ -18,7 +18,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// What a scheduler costs a task: CPU of its whole process tree, wall time, memory
+    /// What scheduler and workers cost a task, how fast they move data, how short tasks may be
     Engine(EngineArgs),
     /// What an operator costs a job: from apply to the first task, clean-up, many jobs at once, memory and CPU
     Operator(OperatorArgs),
@@ -45,6 +45,9 @@ pub struct EngineArgs {
         default_value = "daskjob"
     )]
     pub daskjob: PathBuf,
+    /// The worker program to measure [default: daskjob-worker beside daskjob]
+    #[arg(long, value_name = "PATH")]
+    pub daskjob_worker: Option<PathBuf>,
     /// A tenth of the tasks, once
     #[arg(long)]
     pub quick: bool,
@@ -136,6 +139,11 @@ fn chosen_or_all<T: ValueEnum + Clone>(chosen: &[T]) -> Vec<T> {
 }
 
 impl EngineArgs {
+    pub fn worker_program(&self) -> PathBuf {
+        let beside = || self.daskjob.with_file_name("daskjob-worker");
+        self.daskjob_worker.clone().unwrap_or_else(beside)
+    }
+
     pub fn engines(&self) -> Vec<Engine> {
         chosen_or_all(&self.engine)
     }

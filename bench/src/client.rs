@@ -31,6 +31,14 @@ pub struct Ran {
     pub median_seconds: Option<f64>,
 }
 
+/// A number with a unit of its own.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Measured {
+    pub title: String,
+    pub unit: String,
+    pub value: f64,
+}
+
 impl Client {
     /// Connects and waits for the workers.
     pub fn start(cluster: &Cluster, workers: usize, args: &EngineArgs) -> Result<Self> {
@@ -42,6 +50,7 @@ impl Client {
             .arg(&program)
             .arg(&cluster.address)
             .arg(workers.to_string());
+        cluster.make_tasks_importable(&mut command);
         let mut process = Process::start_talking("client", command, directory)?;
         let child = process.child();
         let input = child
@@ -66,6 +75,12 @@ impl Client {
 
     /// Runs a scenario to its end; its results stay held.
     pub fn run(&mut self, word: &str, size: usize) -> Result<Ran> {
+        let reply = self.ask(&format!("{word} {size}"))?;
+        serde_json::from_str(&reply).with_context(|| format!("read the client's {reply:?}"))
+    }
+
+    /// Runs a scenario whose outcome are numbers of its own.
+    pub fn figures(&mut self, word: &str, size: usize) -> Result<Vec<Measured>> {
         let reply = self.ask(&format!("{word} {size}"))?;
         serde_json::from_str(&reply).with_context(|| format!("read the client's {reply:?}"))
     }

@@ -15,6 +15,13 @@ use crate::args::EngineArgs;
 use crate::clock;
 use crate::fake::FakeWorkers;
 use crate::process::Process;
+use crate::usage;
+
+/// Where Python looks for modules.
+const PYTHON_PATH: &str = "PYTHONPATH";
+
+/// The module of the tasks that are no builtins.
+const TASKS: &str = include_str!("tasks.py");
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -34,8 +41,10 @@ pub enum Workers {
     FakeWide,
     /// 8 fake workers of one thread
     FakeNarrow,
-    /// Two stock worker processes of two threads
-    Real,
+    /// Stock worker processes, two of one thread where nothing else is measured
+    Stock,
+    /// Ours, of the same shape
+    Native,
 }
 
 impl Workers {
@@ -43,16 +52,62 @@ impl Workers {
         match self {
             Self::FakeWide => "8×64 fake",
             Self::FakeNarrow => "8×1 fake",
-            Self::Real => "2 real",
+            Self::Stock => "stock",
+            Self::Native => "native",
         }
     }
 
-    fn count(self) -> usize {
+    pub fn are_real(self) -> bool {
         match self {
-            Self::FakeWide | Self::FakeNarrow => 8,
-            Self::Real => 2,
+            Self::FakeWide | Self::FakeNarrow => false,
+            Self::Stock | Self::Native => true,
         }
     }
+
+    pub fn count(self, shape: Shape) -> usize {
+        match self {
+            Self::FakeWide | Self::FakeNarrow => 8,
+            Self::Stock | Self::Native => shape.workers,
+        }
+    }
+
+    fn command(self, args: &EngineArgs) -> Command {
+        if self == Self::Native {
+            let mut command = Command::new(args.worker_program());
+            command.env("DASKJOB_PYTHON", &args.python);
+            return command;
+        }
+        let mut command = Command::new(&args.python);
+        command.args(["-m", "dask", "worker"]);
+        command
+    }
+}
+
+/// How many real workers of what size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    pub workers: usize,
+    nthreads: &'static str,
+    memory_limit: &'static str,
+}
+
+impl Shape {
+    /// One for each core of a small machine.
+    pub const USUAL: Self = Self {
+        workers: 2,
+        nthreads: "1",
+        memory_limit: "0",
+    };
+    pub const ONE_OF_TWO_THREADS: Self = Self {
+        workers: 1,
+        nthreads: "2",
+        memory_limit: "0",
+    };
+    pub const SHORT_OF_MEMORY: Self = Self {
+        workers: 1,
+        nthreads: "1",
+        memory_limit: "1.25GiB",
+    };
 }
 
 impl Engine {
@@ -93,35 +148,46 @@ fn is_scheduler_program(path: &Path) -> bool {
 pub struct Cluster {
     // Dropped in this order: workers first, the directory last.
     _fake: Option<FakeWorkers>,
-    _real: Vec<Process>,
+    real: Vec<Process>,
     scheduler: Process,
     pub address: String,
     pub directory: TempDir,
 }
 
 impl Cluster {
-    pub fn start(engine: Engine, workers: Workers, args: &EngineArgs) -> Result<Self> {
+    pub fn start(
+        engine: Engine,
+        workers: Workers,
+        shape: Shape,
+        args: &EngineArgs,
+    ) -> Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("daskjob-bench-")
             .tempdir()
             .context("make a directory for logs")?;
+        fs::write(directory.path().join("bench_tasks.py"), TASKS).context("write the tasks")?;
         let scheduler_file = directory.path().join("scheduler.json");
         let mut command = engine.command(args);
         command
             .args(["--host", "127.0.0.1", "--port", "0"])
             .args(["--dashboard-address", "127.0.0.1:0"])
             .arg("--scheduler-file")
-            .arg(&scheduler_file);
+            .arg(&scheduler_file)
+            .env(PYTHON_PATH, directory.path());
         let mut scheduler = Process::start("scheduler", command, directory.path())?;
         let address = await_address(&scheduler_file, &mut scheduler)?;
         let (fake, real) = match workers {
             Workers::FakeWide => (Some(FakeWorkers::start(&address, 8, 64)?), Vec::new()),
             Workers::FakeNarrow => (Some(FakeWorkers::start(&address, 8, 1)?), Vec::new()),
-            Workers::Real => (None, real_workers(&address, args, directory.path())?),
+            Workers::Stock | Workers::Native => {
+                let start = |index| real_worker(index, &address, workers, shape, args, &directory);
+                let real = (0..shape.workers).map(start);
+                (None, real.collect::<Result<_>>()?)
+            }
         };
         Ok(Self {
             _fake: fake,
-            _real: real,
+            real,
             scheduler,
             address,
             directory,
@@ -136,24 +202,47 @@ impl Cluster {
         self.scheduler.log_tail()
     }
 
-    pub fn worker_count(workers: Workers) -> usize {
-        workers.count()
+    pub fn make_tasks_importable(&self, command: &mut Command) {
+        command.env(PYTHON_PATH, self.directory.path());
+    }
+
+    /// The ends of the workers' logs.
+    pub fn worker_log_tails(&self) -> String {
+        let tails = self.real.iter().map(Process::log_tail);
+        tails.collect::<Vec<_>>().join("\n")
+    }
+
+    /// CPU seconds of all real workers with everything below them.
+    pub fn workers_cpu_seconds(&self) -> f64 {
+        let each = self.real.iter();
+        each.map(|worker| usage::cpu(worker.pid()).cpu_seconds)
+            .sum()
+    }
+
+    pub fn worker_pids(&self) -> Vec<u32> {
+        self.real.iter().map(Process::pid).collect()
     }
 }
 
-fn real_workers(address: &str, args: &EngineArgs, directory: &Path) -> Result<Vec<Process>> {
-    (0..Workers::Real.count())
-        .map(|index| {
-            let mut command = Command::new(&args.python);
-            command
-                .args(["-m", "dask", "worker", address])
-                .args(["--host", "127.0.0.1", "--nthreads", "2", "--no-nanny"])
-                .args(["--memory-limit", "0", "--no-dashboard"])
-                .arg("--local-directory")
-                .arg(directory.join(format!("scratch-{index}")));
-            Process::start(&format!("worker-{index}"), command, directory)
-        })
-        .collect()
+fn real_worker(
+    index: usize,
+    address: &str,
+    workers: Workers,
+    shape: Shape,
+    args: &EngineArgs,
+    directory: &TempDir,
+) -> Result<Process> {
+    let mut command = workers.command(args);
+    command
+        .arg(address)
+        .args(["--host", "127.0.0.1", "--no-nanny", "--no-dashboard"])
+        .args(["--nthreads", shape.nthreads])
+        .args(["--memory-limit", shape.memory_limit])
+        .args(["--name", &format!("worker-{index}")])
+        .env(PYTHON_PATH, directory.path())
+        .arg("--local-directory")
+        .arg(directory.path().join(format!("scratch-{index}")));
+    Process::start(&format!("worker-{index}"), command, directory.path())
 }
 
 /// The address from the scheduler file, as soon as it is there.

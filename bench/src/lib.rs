@@ -1,11 +1,12 @@
-//! Side by side with what is there: our scheduler with stock Dask's, our operator with dask-kubernetes', in one run.
+//! Side by side with what is there: our engine with stock Dask, our operator with dask-kubernetes', in one run.
 //!
 //! ```text
 //! args ─► engine (repeats × workers × engines) ─► cluster (processes) + fake (workers in this process)
 //!                    │                                      ▲
 //!                    ├─► client (a Python program, one scenario at a time)
-//!                    ├─► usage (CPU and memory of the scheduler's process tree, before and after)
-//!                    └─► report (table, JSON)
+//!                    ├─► usage (CPU and memory of process trees, before and after)
+//!                    ├─► report (what a task costs; JSON)
+//!                    └─► figures (what has units of its own; what was to be reached)
 //!      ─► operator (the same for operators, on a test cluster)
 //! ```
 //! Nothing here passes or fails: it prints numbers.
@@ -16,6 +17,7 @@ mod clock;
 mod cluster;
 mod engine;
 mod fake;
+mod figures;
 mod operator;
 mod process;
 mod report;

@@ -1,9 +1,9 @@
-//! What is measured: names, sizes, and what one counts in.
+//! What is measured: names, sizes, what one counts in, and which workers it takes.
 
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::cluster::Workers;
+use crate::cluster::{Shape, Workers};
 
 /// The scenarios, by the names of the Python client's functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
@@ -21,13 +21,38 @@ pub enum ScenarioName {
     Latency,
     /// Results held in memory
     Held,
+    /// Memory of a worker that has nothing to do
+    Idle,
+    /// Blocks from the workers to the client, through the scheduler and past it
+    Gather,
+    /// Blocks from the client to the workers, through the scheduler and past it
+    Scatter,
+    /// Blocks from one worker to the other
+    Transfer,
+    /// Blocks made and read again where memory holds half of them
+    Spill,
+    /// A trivial task beside one that keeps the interpreter busy
+    Neighbour,
+    /// Shortest task at which half of the workers' time is spent in tasks: tasks without dependencies
+    MetgParallel,
+    /// The same where each task needs its neighbours of the step before
+    MetgStencil,
+}
+
+/// What comes out of a scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Time and CPU of a task.
+    PerTask,
+    /// Numbers with units of their own.
+    Figures,
 }
 
 /// A scenario with its size.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
     pub name: ScenarioName,
-    /// What the client is told: tasks, leaves, parts or links.
+    /// What the client is told: tasks, leaves, parts, links, blocks or milliseconds.
     pub size: usize,
 }
 
@@ -40,10 +65,34 @@ impl Scenario {
             ScenarioName::Chain => (1_000, 100),
             ScenarioName::Latency => (200, 50),
             ScenarioName::Held => (100_000, 20_000),
+            ScenarioName::Idle => (0, 0),
+            ScenarioName::Gather | ScenarioName::Scatter | ScenarioName::Transfer => (16, 4),
+            ScenarioName::Spill => (24, 24),
+            ScenarioName::Neighbour => (50, 20),
+            ScenarioName::MetgParallel | ScenarioName::MetgStencil => (1_500, 500),
         };
         Self {
             name,
             size: if quick { short } else { full },
+        }
+    }
+
+    pub fn outcome(self) -> Outcome {
+        match self.name {
+            ScenarioName::Map
+            | ScenarioName::Tree
+            | ScenarioName::AllToAll
+            | ScenarioName::Chain
+            | ScenarioName::Latency
+            | ScenarioName::Held => Outcome::PerTask,
+            ScenarioName::Idle
+            | ScenarioName::Gather
+            | ScenarioName::Scatter
+            | ScenarioName::Transfer
+            | ScenarioName::Spill
+            | ScenarioName::Neighbour
+            | ScenarioName::MetgParallel
+            | ScenarioName::MetgStencil => Outcome::Figures,
         }
     }
 
@@ -53,6 +102,23 @@ impl Scenario {
             ScenarioName::Map | ScenarioName::Tree | ScenarioName::AllToAll => true,
             ScenarioName::Chain | ScenarioName::Latency => workers != Workers::FakeNarrow,
             ScenarioName::Held => workers == Workers::FakeWide,
+            ScenarioName::Idle
+            | ScenarioName::Gather
+            | ScenarioName::Scatter
+            | ScenarioName::Transfer
+            | ScenarioName::Spill
+            | ScenarioName::Neighbour
+            | ScenarioName::MetgParallel
+            | ScenarioName::MetgStencil => workers.are_real(),
+        }
+    }
+
+    /// Which workers it is measured with, where they are real.
+    pub fn shape(self) -> Shape {
+        match self.name {
+            ScenarioName::Spill => Shape::SHORT_OF_MEMORY,
+            ScenarioName::Neighbour => Shape::ONE_OF_TWO_THREADS,
+            _ => Shape::USUAL,
         }
     }
 
@@ -65,10 +131,18 @@ impl Scenario {
             ScenarioName::Chain => "chain",
             ScenarioName::Latency => "latency",
             ScenarioName::Held => "held",
+            ScenarioName::Idle => "idle",
+            ScenarioName::Gather => "gather",
+            ScenarioName::Scatter => "scatter",
+            ScenarioName::Transfer => "transfer",
+            ScenarioName::Spill => "spill",
+            ScenarioName::Neighbour => "neighbour",
+            ScenarioName::MetgParallel => "metg_parallel",
+            ScenarioName::MetgStencil => "metg_stencil",
         }
     }
 
-    /// For the table.
+    /// For the table of what a task costs.
     pub fn title(self) -> String {
         match self.name {
             ScenarioName::Map => format!("map of {}", self.size),
@@ -77,6 +151,7 @@ impl Scenario {
             ScenarioName::Chain => format!("chain of {}", self.size),
             ScenarioName::Latency => format!("submit to done, {} times", self.size),
             ScenarioName::Held => format!("{} results held", self.size),
+            _ => self.word().to_owned(),
         }
     }
 }

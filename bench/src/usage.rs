@@ -37,10 +37,15 @@ pub fn cpu(root: u32) -> Usage {
 pub fn proportional_bytes(root: u32) -> u64 {
     tree(root)
         .into_iter()
-        .filter_map(|(pid, _)| fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok())
-        .filter_map(|rollup| pss_kib(&rollup))
-        .sum::<u64>()
-        * 1024
+        .map(|(pid, _)| own_proportional_bytes(pid))
+        .sum()
+}
+
+/// Proportional set size of one process in bytes; 0 when it is gone.
+pub fn own_proportional_bytes(pid: u32) -> u64 {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
+    let kib = rollup.ok().and_then(|rollup| pss_kib(&rollup));
+    kib.unwrap_or(0) * 1024
 }
 
 /// Of the last minute; 0 where the kernel does not tell.
