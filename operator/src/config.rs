@@ -120,6 +120,8 @@ pub struct Limits {
     pub calls: usize,
     /// How long a status that tells only counts and times waits for others to join it.
     pub status_seconds: u64,
+    /// The same while more jobs queue than are looked at: the API server is busy with what they need.
+    pub busy_status_seconds: u64,
     /// Schedulers that are asked at once.
     pub questions: usize,
     /// How long work in progress may take after the word to stop.
@@ -132,6 +134,7 @@ impl Default for Limits {
             creates: 64,
             calls: 8,
             status_seconds: 10,
+            busy_status_seconds: 60,
             questions: 64,
             drain: Duration::from_secs(20),
         }

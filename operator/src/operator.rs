@@ -77,8 +77,12 @@ impl Operator {
         let metrics = Arc::new(Metrics::default());
         let store = Arc::new(Store::default());
         let queue = Arc::new(Queue::default());
-        let (events, publisher) =
-            events::channel(client.clone(), &config.identity, metrics.clone());
+        let (events, publisher) = events::channel(
+            client.clone(),
+            &config.identity,
+            metrics.clone(),
+            queue.clone(),
+        );
         let asker = Arc::new(Asker::new(
             schedulers,
             store.clone(),
@@ -220,7 +224,12 @@ impl Operator {
         }
         let now = self.clock.now();
         let since = *note.waits_since.get_or_insert(now);
-        now.since(since) < self.config.limits.status_seconds
+        let longest = if self.queue.depth() > self.config.concurrency {
+            self.config.limits.busy_status_seconds
+        } else {
+            self.config.limits.status_seconds
+        };
+        now.since(since) < longest
     }
 
     pub(crate) fn wrote(&self, uid: &Uid, version: &str) {

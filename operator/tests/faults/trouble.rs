@@ -184,6 +184,8 @@ async fn many_jobs_at_once_have_their_services_before_their_pods() {
     // What the last of them wait for is an answer.
     let services = count(&world, "services/");
     assert!(services > JOBS - 20, "{services} of {JOBS}");
+    let told = world.server.storage().writes.events;
+    assert!(told < 10, "{told} events went before what the jobs need");
     let all = |world: &World| world.workers() == 2 * JOBS;
     world.until("all workers run", all).await;
     let writes = world.server.storage().writes;
@@ -192,6 +194,11 @@ async fn many_jobs_at_once_have_their_services_before_their_pods() {
     // Nobody asked again for what was left in the middle; each of the watches begins with a list.
     let reads = world.server.storage().reads;
     assert!(reads < 10, "{reads}");
+    let of_each = u32::try_from(JOBS).unwrap() * 2;
+    let told = move |world: &World| world.server.storage().writes.events >= of_each;
+    world
+        .until("what waited is told: accepted and begun, at least", told)
+        .await;
 }
 
 /// Pods refused as they are, and a quota that never grows: told, waited for, ended by the deadline.
