@@ -204,6 +204,8 @@ class Executor:
             if isinstance(frame, bytes):
                 assert len(frame) < LARGE_BYTES
                 opened.append(frame)
+            elif len(frame) == 2:
+                opened.append(self.read_there(*frame))
             else:
                 index, offset, length = frame
                 assert offset % 64 == 0 and length >= LARGE_BYTES
@@ -211,6 +213,15 @@ class Executor:
                 assert offset + length <= len(whole)
                 opened.append(whole[offset : offset + length])
         return opened
+
+    def read_there(self, address, length) -> bytes:
+        """What lies in the executor's memory."""
+        with open(f"/proc/{self.process.pid}/mem", "rb", 0) as memory:
+            memory.seek(address)
+            data = b""
+            while len(data) < length:
+                data += memory.read(length - len(data))
+            return data
 
     # -- what tests ask ------------------------------------------------------------------------------------------------
 
@@ -317,6 +328,11 @@ def exception_of(erred):
     import pickle
 
     return pickle.loads(erred[2])
+
+
+def number_of(descriptor) -> int:
+    """What both ends call a memfd."""
+    return os.fstat(descriptor).st_ino
 
 
 def memfd(*parts):

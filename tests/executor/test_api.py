@@ -377,7 +377,7 @@ def test_what_a_plugin_sends_on_the_stream_is_forwarded(executor):
         (lambda worker: worker.close(reason="r"), "close"),
         (lambda worker: worker.close(nanny=False, reason="r"), "restart"),
         (lambda worker: worker.close_gracefully(reason="r"), "close_gracefully"),
-        (lambda worker: worker.close_gracefully(restart=True, reason="r"), "restart"),
+        (lambda worker: worker.close_gracefully(restart=True, reason="r"), "restart_gracefully"),
     ],
 )
 def test_closing_is_asked_of_the_worker(executor, ask, how):

@@ -159,6 +159,58 @@ def test_runs_that_have_not_begun_can_be_withdrawn():
         assert not [message for message in executor.messages if message[0] == "done"]
 
 
+def test_what_a_cancelled_run_makes_does_not_take_the_place_of_what_came_meanwhile():
+    with Executor(nthreads=1) as executor:
+        executor.client_run(gate)
+        begun = executor.begin(wait_for_gate, key="value")
+        while not executor.client_run(lambda dask_worker: dask_worker.active_threads):
+            pass
+        waiting = executor.begin(add, 1, 2, key="never")
+        executor.send(["cancel", [begun, waiting, 12_345]])
+        assert executor.expect("withdrawn")[1] == (waiting,)
+        executor.put("value", "newer")
+        executor.client_run(open_gate)
+        assert executor.expect("withdrawn")[1] == (begun,)
+        assert executor.value("value") == "newer"
+        assert "never" in executor.fetch("never")[1]
+        assert executor.run(add, 1, 2) == 3
+
+
+def test_a_run_that_ended_before_it_was_cancelled_is_answered_once():
+    with Executor(nthreads=1) as executor:
+        ended = executor.begin(add, 1, 2, key="ended")
+        assert executor.outcome(ended)[0] == "done"
+        executor.send(["cancel", [ended]])
+        executor.settled()
+        assert executor.value("ended") == 3
+        assert not [message for message in executor.messages if message[0] == "withdrawn"]
+
+
+def test_a_cancelled_coroutine_and_a_cancelled_actor_leave_nothing():
+    with Executor(nthreads=2) as executor:
+        executor.client_run(gate)
+        coroutine = executor.begin(wait_for_gate_on_the_loop, key="coroutine")
+        actor = executor.begin(wait_for_gate, key="actor", options={"actor": True})
+        while len(executor.client_run(lambda dask_worker: list(dask_worker.state.tasks))) < 2:
+            pass
+        while not executor.client_run(lambda dask_worker: dask_worker.active_threads):
+            pass
+        executor.send(["cancel", [coroutine, actor]])
+        executor.settled()
+        executor.client_run(open_gate)
+        answered = {executor.expect("withdrawn")[1] for _ in range(2)}
+        assert answered == {(coroutine,), (actor,)}
+        assert set(executor.fetch("coroutine", "actor")[1]) == {"coroutine", "actor"}
+
+
+async def wait_for_gate_on_the_loop():
+    import asyncio
+    import builtins
+
+    while not builtins.gate.is_set():
+        await asyncio.sleep(0.001)
+
+
 def gate():
     import builtins
     import threading

@@ -10,7 +10,7 @@ import pyarrow.fs
 import pytest
 from dask._task_spec import TaskRef
 from distributed.protocol import loads
-from harness import Executor, memfd, message_frames, pack, thing_of, unpack, value_of
+from harness import Executor, memfd, message_frames, number_of, pack, thing_of, unpack, value_of
 
 MEGABYTE = 1 << 20
 
@@ -267,6 +267,97 @@ def test_large_requests_and_replies_go_through_shared_memory(executor):
     os.close(descriptor)
     reply = loads(executor.expect("answer", 300_002)[2])
     assert reply.nbytes == MEGABYTE
+
+
+def test_the_probe_lies_where_it_is_said_to_lie(executor):
+    address, content = executor.ready["probe"]
+    assert len(content) >= 16 and executor.read_there(address, len(content)) == content
+
+
+def test_what_is_lent_is_read_where_it_is_and_stays_until_it_is_returned():
+    def tracked(count):
+        import builtins
+        import weakref
+
+        array = numpy.arange(count)
+        builtins.tracked = weakref.ref(array)
+        return array
+
+    def is_alive():
+        import builtins
+
+        return builtins.tracked() is not None
+
+    with Executor() as executor:
+        executor.send(["lend"])
+        executor.outcome(executor.begin(tracked, MEGABYTE, key="lent"))
+        request = 400_000
+        executor.send(["fetch", request, ["lent"]])
+        _, _, [(_, (header, frames))], failed, more = executor.expect("values", request)
+        assert not failed and not more
+        assert same(thing_of((header, frames)), numpy.arange(MEGABYTE))
+        executor.send(["drop", ["lent"]])
+        executor.settled()
+        assert executor.client_run(is_alive)
+        executor.send(["returned", [request, 12_345]])
+        while executor.client_run(is_alive):
+            pass
+
+
+def test_an_executor_that_lends_takes_no_memory_for_what_it_serves():
+    with Executor() as executor:
+        executor.send(["lend"])
+        for name in ("numpy", "numpy 2d, other order", "pandas", "bytes", "bytearray", "list of arrays"):
+            executor.outcome(executor.begin(pickle.loads, pickle.dumps(THINGS[name]), key=name))
+        before = open_descriptors(executor)
+        for name in ("numpy", "numpy 2d, other order", "pandas", "bytes", "bytearray", "list of arrays"):
+            assert same(executor.value(name), THINGS[name]), name
+        assert open_descriptors(executor) == before
+
+
+def test_memory_that_came_is_released_when_nothing_is_made_of_it_any_more():
+    def view(array):
+        return array[5:]
+
+    whole = numpy.arange(MEGABYTE)
+    with Executor() as executor:
+        number = put_whole(executor, "came", whole)
+        executor.outcome(executor.begin(view, TaskRef("came"), dependencies=["came"], key="view"))
+        executor.send(["drop", ["came"]])
+        assert executor.run(lambda array: int(array[0]), TaskRef("view"), dependencies=["view"]) == 5
+        assert not [message for message in executor.messages if message[0] == "released"]
+        executor.send(["drop", ["view"]])
+        assert executor.expect("released")[1:] == ((number,), ())
+
+
+def put_whole(executor, key, array) -> int:
+    """The number of the memfd it came in."""
+    descriptor, places = memfd(array)
+    executor.send(["put", key, [value_of(array)[0], [[0, *places[0]]]]], descriptors=[descriptor])
+    number = number_of(descriptor)
+    os.close(descriptor)
+    return number
+
+
+def test_memory_that_came_and_was_never_opened_is_released_too():
+    with Executor() as executor:
+        number = put_whole(executor, "sealed up", numpy.zeros(MEGABYTE))
+        executor.send(["drop", ["sealed up"]])
+        assert executor.expect("released")[1:] == ((number,), ())
+
+
+def test_memory_that_a_forked_process_may_see_is_told_apart():
+    def fork(array):
+        child = os.fork()
+        if not child:
+            os._exit(0)
+        os.waitpid(child, 0)
+
+    with Executor() as executor:
+        number = put_whole(executor, "seen", numpy.zeros(MEGABYTE))
+        executor.run(fork, TaskRef("seen"), dependencies=["seen"])
+        executor.send(["drop", ["seen"]])
+        assert executor.expect("released")[1:] == ((), (number,))
 
 
 def available_bytes() -> int:

@@ -4,18 +4,16 @@
 //! process. Invariant: whoever holds a [`Config`] asks neither the environment nor a configuration file again.
 
 pub mod dask;
-mod interpreter;
 pub mod listen;
-mod literal;
-mod read;
 pub mod security;
-mod sources;
-mod tree;
-pub mod units;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use configuration::read::BadValue;
+pub use configuration::sources::Environment;
+use configuration::sources::{self, SourceError};
+use configuration::{interpreter, units};
 use protocol::Limits;
 use scheduler_core::Check;
 use thiserror::Error;
@@ -24,10 +22,7 @@ use tracing::warn;
 use crate::args::SchedulerArgs;
 use dask::{DashboardTls, DaskConfig};
 use listen::{Binding, DashboardBinding, ListenError};
-use read::BadValue;
 use security::{Security, SecurityError};
-pub use sources::Environment;
-use sources::SourceError;
 
 /// Everything the scheduler program runs by.
 #[derive(Debug, Clone)]

@@ -290,7 +290,7 @@ impl Worker {
         if !self.is_running() {
             return;
         }
-        let free = self.runs.on_threads() < self.config.nthreads;
+        let free = self.runs.on_threads() < self.config.nthreads && !self.is_choked();
         assert!(
             !free || self.queues.ready.is_empty(),
             "a thread and a task wait"

@@ -1,10 +1,14 @@
 //! What the core's actions mean to executor, disk and peers.
 
+use crate::clock;
+use crate::executor::packet::Packets;
 use crate::machine::{Input, Machine, UnderWay};
 use crate::peers;
+use crate::requests::Serialized;
 use crate::spill;
 use crate::values::Readable;
 use protocol::{Key, Payload};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{spawn_blocking, spawn_local};
 use tracing::{debug, error, info, warn};
@@ -17,9 +21,8 @@ impl Machine {
     pub(crate) fn act(&mut self, action: Action) {
         match action {
             Action::Execute(execution) => self.execute(*execution),
-            Action::CancelExecution { execution } | Action::RecallExecution { execution } => {
-                self.withdraw(execution);
-            }
+            Action::CancelExecution { execution } => self.end_early(execution, Packets::cancel),
+            Action::RecallExecution { execution } => self.end_early(execution, Packets::withdraw),
             Action::Gather(gather) => {
                 let life = self.life.clone();
                 spawn_local(async move { peers::gather(&life, *gather).await });
@@ -89,7 +92,6 @@ impl Machine {
             order: execution.order,
             expected_seconds: execution.expected_seconds,
             awaited,
-            is_withdrawn: false,
         };
         self.under_way.insert(execution.id, under_way);
         match waits {
@@ -142,13 +144,12 @@ impl Machine {
             })));
     }
 
-    fn withdraw(&mut self, id: ExecutionId) {
+    /// Of what the executor has already, it decides: whether it has begun is known there only.
+    fn end_early(&mut self, id: ExecutionId, say: fn(&mut Packets, &[u64])) {
         if self.held_back.contains(&id) {
             self.give_back(id);
-        } else if let Some(under_way) = self.under_way.get_mut(&id)
-            && !std::mem::replace(&mut under_way.is_withdrawn, true)
-        {
-            self.line.say(|line| line.withdraw(&[id.0]));
+        } else if self.under_way.contains_key(&id) {
+            self.line.say(|line| say(line, &[id.0]));
         }
     }
 
@@ -157,8 +158,12 @@ impl Machine {
             return;
         };
         let (handle, value) = (self.life.handle.clone(), input.value);
+        let life = self.life.clone();
+        let memory = Arc::clone(&life.memory);
         spawn_local(async move {
-            let read = spawn_blocking(move || spilled.read()).await;
+            let (start, disk_bytes) = (clock::now(), spilled.disk_bytes());
+            let read = spawn_blocking(move || spilled.read(&memory)).await;
+            life.spills.read.note(disk_bytes, start);
             let content = read.unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()));
             handle.send(Input::Unspilled { value, content });
         });
@@ -264,14 +269,14 @@ impl Machine {
         };
         let handle = self.life.handle.clone();
         spawn_local(async move {
-            let payload = match fetch {
-                Ok(payload) => Some(payload),
+            let content = match fetch {
+                Ok(payload) => Some((Serialized::from(&payload), None)),
                 Err(fetched) => match fetched.await {
                     Ok(fetched) => fetched.into_only(),
                     Err(_stopped) => return,
                 },
             };
-            let Some(payload) = payload else {
+            let Some((content, loan)) = content else {
                 let outcome = SpillOutcome::NotSerializable;
                 return handle.tell(Event::Spilled {
                     key,
@@ -279,17 +284,21 @@ impl Machine {
                     outcome,
                 });
             };
-            let written = spawn_blocking(move || spill::write(&path, &payload)).await;
+            let start = clock::now();
+            let written = spawn_blocking(move || spill::write(&path, &content)).await;
+            drop(loan);
             let written = written.unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()));
             handle.send(Input::Call(Box::new(move |machine| {
                 let outcome = match written {
                     Ok(spilled) => {
                         let disk_bytes = spilled.disk_bytes();
                         machine.values.written(value, spilled);
+                        machine.life.spills.written(disk_bytes, start);
                         SpillOutcome::Written { disk_bytes }
                     }
                     Err(error) => {
                         warn!(task = %key, error = %error, "a value cannot be written to disk");
+                        machine.life.spills.failed(error.to_string());
                         SpillOutcome::DiskFailed
                     }
                 };

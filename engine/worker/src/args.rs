@@ -54,12 +54,12 @@ pub struct WorkerArgs {
     #[arg(long)]
     pub no_dashboard: bool,
 
-    /// Not served yet, refused
+    /// Prefix of all paths of HTTP; without it they are answered too
     #[arg(long, value_name = "PREFIX", hide_short_help = true)]
     pub dashboard_prefix: Option<String>,
 
-    /// Address to listen on where it differs from the one others connect to: not served yet, refused
-    #[arg(long, value_name = "ADDRESS", hide_short_help = true)]
+    /// Address to listen on with its port, such as tcp://0.0.0.0:9000, where others connect to another one (--contact-address)
+    #[arg(long, value_name = "ADDRESS")]
     pub listen_address: Option<String>,
 
     /// Address others connect to, such as tcp://10.0.0.1:4000
@@ -82,8 +82,13 @@ pub struct WorkerArgs {
     #[arg(long, value_name = "COUNT", default_value = "0")]
     pub nthreads: usize,
 
-    /// How many workers to run; only a number is served
-    #[arg(long, value_name = "COUNT", default_value = "1")]
+    /// How many workers to run; below 0 that many less than there are cores, and one more; auto chooses threads too
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value = "1",
+        allow_hyphen_values = true
+    )]
     pub nworkers: String,
 
     /// Name of the worker; several get -0, -1 … behind it [default: its address]
@@ -111,23 +116,23 @@ pub struct WorkerArgs {
     pub local_directory: Option<PathBuf>,
 
     /// Abstract resources, such as "GPU=2 MEM=10e9"
-    #[arg(long, value_name = "RESOURCES", default_value = "")]
-    pub resources: String,
+    #[arg(long, value_name = "RESOURCES")]
+    pub resources: Option<String>,
 
     /// How long to wait for a scheduler before giving up, like 60 or "5 minutes"
     #[arg(long, value_name = "DURATION")]
     pub death_timeout: Option<String>,
 
     /// End, having handed everything over, after so long
-    #[arg(long, value_name = "DURATION", default_value = "")]
-    pub lifetime: String,
+    #[arg(long, value_name = "DURATION")]
+    pub lifetime: Option<String>,
 
-    /// Not served yet, refused
-    #[arg(long, value_name = "DURATION", hide_short_help = true)]
+    /// Draw each lifetime anew, up to so much longer or shorter
+    #[arg(long, value_name = "DURATION")]
     pub lifetime_stagger: Option<String>,
 
-    /// Not served yet, refused
-    #[arg(long, overrides_with = "no_lifetime_restart", hide_short_help = true)]
+    /// Begin again at the end of the lifetime
+    #[arg(long, overrides_with = "no_lifetime_restart")]
     pub lifetime_restart: bool,
 
     /// End at the end of the lifetime (the default)
@@ -142,7 +147,7 @@ pub struct WorkerArgs {
     #[arg(long, value_name = "MODULE")]
     pub preload: Vec<String>,
 
-    /// Not served yet, refused
+    /// Module for the nanny: not served, refused, since there is no Python in it
     #[arg(long, value_name = "MODULE", hide_short_help = true)]
     pub preload_nanny: Vec<String>,
 
@@ -154,10 +159,27 @@ pub struct WorkerArgs {
     #[arg(long, value_name = "DURATION", default_value = "30s")]
     pub drain_timeout: String,
 
+    /// How long the Python process may be silent, as in a C call that keeps the interpreter's lock, before it counts as
+    /// hanging and is replaced; 0 never [default: distributed.scheduler.worker-ttl, 5 minutes]
+    #[arg(long, value_name = "DURATION")]
+    pub hang_timeout: Option<String>,
+
+    /// End as soon as memory has run out, instead of going on with another Python process
+    #[arg(long)]
+    pub end_when_out_of_memory: bool,
+
+    /// File to leave the cause in when the Python process is lost or cannot be started; it must be there
+    #[arg(long, value_name = "FILE", default_value = contract::termination::PATH)]
+    pub termination_log: PathBuf,
+
     /// Python interpreter that runs tasks; it needs the dask and distributed of the users
     /// [default: python3, then python, on PATH]
     #[arg(long, value_name = "PATH", env = contract::environment::PYTHON, hide_env_values = true)]
     pub python: Option<PathBuf>,
+
+    /// End when the process with this number, which started this one, is gone
+    #[arg(long, value_name = "PID", hide_short_help = true)]
+    pub end_with_parent: Option<u32>,
 
     /// What to log: error, warn, info, debug, trace, or by module such as worker=debug,info [default: info]
     #[arg(long, value_name = "FILTER", env = contract::environment::LOG, hide_env_values = true)]

@@ -1,17 +1,24 @@
-//! What this worker was told, parsed once: flags over variables over defaults.
+//! What this worker was told, parsed once: flags over Dask's configuration over defaults.
 //!
-//! Owns the meaning of flags and every refusal about them; opens no socket and starts no process. Of Dask's configuration it
-//! reads the `DASK_DISTRIBUTED__WORKER__…` variables named here; configuration files are not read yet.
+//! Owns the meaning of flags and configuration together and every refusal about them; opens no socket and starts no
+//! process. Invariant: whoever holds a [`Config`] asks neither the environment nor a configuration file again.
 
-#[path = "../../scheduler/src/config/units.rs"]
-mod units;
+mod dask;
+mod flags;
+mod processes;
 
 use crate::args::WorkerArgs;
+use configuration::read::BadValue;
+use configuration::{Environment, SourceError, interpreter, sources};
+use dask::DaskConfig;
+pub use dask::MemoryConfig;
+use processes::Processes;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use transport::{Security, SecurityError, TlsSettings, TlsVersion};
+use tracing::warn;
+use transport::{Security, SecurityError};
 
 /// Everything the worker program runs by.
 #[derive(Debug, Clone)]
@@ -20,6 +27,8 @@ pub struct Config {
     pub python: PathBuf,
     pub preload: Vec<String>,
     pub preload_argv: Vec<String>,
+    /// Variables of the Python process, where they are not set.
+    pub environment: Vec<(String, String)>,
     pub workers: usize,
     pub nthreads: usize,
     pub name: Option<String>,
@@ -36,15 +45,30 @@ pub struct Config {
     pub protocol: Option<String>,
     pub security: Security,
     pub tls: Option<TlsFiles>,
+    pub connect_timeout: Duration,
+    pub tcp_timeout: Duration,
     pub death_timeout: Option<Duration>,
-    pub lifetime: Option<Duration>,
+    pub lifetime: Option<Lifetime>,
     pub drain_timeout: Duration,
+    /// How long the Python process may be silent before it counts as hanging.
+    pub hang_timeout: Option<Duration>,
+    /// Whether the worker ends when its Python process has run out of memory.
+    pub end_when_out_of_memory: bool,
+    /// Where the cause of a loss is left.
+    pub termination_log: PathBuf,
     pub local_directory: PathBuf,
     pub pid_file: Option<PathBuf>,
     /// Host and port of HTTP.
     pub http: (String, u16),
+    /// Begins with a slash, or is empty.
+    pub http_prefix: String,
+    pub metrics_namespace: String,
     pub outgoing_connections: usize,
     pub incoming_connections: usize,
+    pub message_bytes_limit: u64,
+    pub default_data_size: u64,
+    pub low_level_log_length: usize,
+    pub log_length: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -54,22 +78,22 @@ pub enum SchedulerAt {
     File(PathBuf),
 }
 
-/// Fractions of the memory limit; none is switched off.
-#[derive(Debug, Clone)]
-pub struct MemoryConfig {
-    pub target: Option<f64>,
-    pub spill: Option<f64>,
-    pub pause: Option<f64>,
-    pub terminate: Option<f64>,
-    pub transfer: Option<f64>,
-    pub max_spill_bytes: Option<u64>,
+/// How long each life of a worker may be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lifetime {
+    pub duration: Duration,
+    /// Drawn anew for each life, up to so much more or less.
+    pub stagger: Duration,
+    /// Another one follows.
+    pub restart: bool,
 }
 
+/// Paths, or PEM text itself.
 #[derive(Debug, Clone)]
 pub struct TlsFiles {
-    pub authority: PathBuf,
-    pub certificate: PathBuf,
-    pub key: PathBuf,
+    pub authority: String,
+    pub certificate: String,
+    pub key: String,
 }
 
 /// What the user has to mend before a worker can start.
@@ -85,20 +109,39 @@ pub enum ConfigError {
         contract::environment::PYTHON
     )]
     Python { named: String },
-    #[error("serve {0}: this worker does not have it yet; use stock `dask worker`")]
-    NotServed(&'static str),
+    #[error("serve {flag}: {remedy}")]
+    NotServed {
+        flag: &'static str,
+        remedy: &'static str,
+    },
+    #[error("use {one} together with {other}: {reason}")]
+    Together {
+        one: &'static str,
+        other: &'static str,
+        reason: &'static str,
+    },
     #[error("understand {flag} {value:?}: {reason}")]
     Flag {
         flag: &'static str,
         value: String,
         reason: String,
     },
-    #[error("use --tls-ca-file, --tls-cert and --tls-key: all three are needed")]
-    TlsIncomplete,
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error("understand the Dask configuration:{}", lines(.0))]
+    BadValues(Vec<BadValue>),
+    #[error(
+        "use TLS without {0}; give --tls-ca-file, --tls-cert and --tls-key, or distributed.comm.tls in the configuration"
+    )]
+    TlsIncomplete(&'static str),
     #[error(transparent)]
     Security(#[from] SecurityError),
     #[error(transparent)]
     Interface(#[from] transport::InterfaceError),
+}
+
+fn lines(bad: &[BadValue]) -> String {
+    bad.iter().map(|bad| format!("\n  {bad}")).collect()
 }
 
 fn wrong(flag: &'static str, value: &str, reason: impl ToString) -> ConfigError {
@@ -112,258 +155,95 @@ fn wrong(flag: &'static str, value: &str, reason: impl ToString) -> ConfigError 
 impl Config {
     /// Reads flags and the surroundings of this process.
     pub fn of_process(args: &WorkerArgs) -> Result<Self, ConfigError> {
-        refuse_unserved(args)?;
-        let workers = args.nworkers.parse::<usize>();
-        let workers = workers.ok().filter(|count| *count > 0);
-        let workers = workers.ok_or_else(|| {
-            wrong(
-                "--nworkers",
-                &args.nworkers,
-                "only a number of at least 1 is served",
-            )
-        })?;
+        let named = || {
+            let python = args.python.as_ref();
+            python.map_or(String::new(), |path| format!(" {}", path.display()))
+        };
+        let python = interpreter::find(args.python.as_deref())
+            .ok_or_else(|| ConfigError::Python { named: named() })?;
+        let environment = Environment::of_process(interpreter::prefix(&python));
+        Self::new(args, python, &environment)
+    }
+
+    /// Reads flags and an environment.
+    pub fn new(
+        args: &WorkerArgs,
+        python: PathBuf,
+        environment: &Environment,
+    ) -> Result<Self, ConfigError> {
+        let collected = sources::collect(environment)?;
+        for (old, new) in collected.renamed {
+            warn!(old, new, "a configuration key was renamed in Dask");
+        }
+        let dask = DaskConfig::read(&collected.tree).map_err(ConfigError::BadValues)?;
+        flags::refuse_unserved(args)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let nthreads = match args.nthreads {
-            0 => (cores / workers).max(1),
-            given => given,
-        };
-        let (security, tls) = security(args)?;
-        let host = match &args.interface {
-            Some(name) => Some(transport::interface_ip(name)?.to_string()),
-            None => args.host.clone(),
-        };
-        let preload_argv = args.preload_argv.clone();
+        let Processes { workers, nthreads } = Processes::of(args, cores)?;
+        let (security, tls) = flags::security(args, &dask.comm)?;
+        let place = flags::place(args, workers)?;
+        let is_set = |name: &str| environment.variable(name).is_some();
         Ok(Self {
-            scheduler: scheduler(args)?,
-            python: interpreter(args.python.as_deref())?,
-            preload: args.preload.clone(),
-            preload_argv,
+            scheduler: flags::scheduler(args, dask.scheduler_address.as_deref())?,
+            python,
+            preload: given_or(&args.preload, &dask.preload),
+            preload_argv: given_or(&args.preload_argv, &dask.preload_argv),
+            environment: dask
+                .environment
+                .iter()
+                .filter(|(name, _)| !is_set(name))
+                .cloned()
+                .collect(),
             workers,
             nthreads,
             name: args.name.clone().filter(|name| !name.is_empty()),
-            resources: resources(&args.resources)?,
-            memory_limit: memory_limit(&args.memory_limit, nthreads, cores)?,
-            memory: MemoryConfig::of_process()?,
+            resources: flags::resources(args.resources.as_deref(), &dask.resources)?,
+            memory_limit: processes::memory_limit(&args.memory_limit, nthreads, cores)?,
+            memory: dask.memory,
             nanny: !args.no_nanny,
-            worker_ports: ports("--worker-port", args.worker_port.as_deref())?,
-            nanny_ports: ports("--nanny-port", args.nanny_port.as_deref())?,
-            host,
-            contact_address: args.contact_address.clone(),
-            protocol: args.protocol.clone(),
+            worker_ports: place.worker_ports,
+            nanny_ports: flags::ports("--nanny-port", args.nanny_port.as_deref())?,
+            host: place.host,
+            contact_address: place.contact_address,
+            protocol: place.protocol,
             security,
             tls,
-            death_timeout: optional_duration("--death-timeout", args.death_timeout.as_deref())?,
-            lifetime: optional_duration("--lifetime", Some(&args.lifetime))?,
-            drain_timeout: duration("--drain-timeout", &args.drain_timeout)?,
-            local_directory: local_directory(args.local_directory.as_deref()),
-            pid_file: args.pid_file.clone(),
-            http: http_address(&args.dashboard_address)?,
-            outgoing_connections: variable_number("CONNECTIONS__OUTGOING")?
-                .map_or(50, |count| count as usize),
-            incoming_connections: variable_number("CONNECTIONS__INCOMING")?
-                .map_or(10, |count| count as usize),
-        })
-    }
-}
-
-fn refuse_unserved(args: &WorkerArgs) -> Result<(), ConfigError> {
-    let asked = [
-        (args.dashboard_prefix.is_some(), "--dashboard-prefix"),
-        (args.listen_address.is_some(), "--listen-address"),
-        (args.lifetime_stagger.is_some(), "--lifetime-stagger"),
-        (args.lifetime_restart, "--lifetime-restart"),
-        (args.worker_class.is_some(), "--worker-class"),
-        (!args.preload_nanny.is_empty(), "--preload-nanny"),
-    ];
-    match asked.into_iter().find(|(is_asked, _)| *is_asked) {
-        Some((_, flag)) => Err(ConfigError::NotServed(flag)),
-        None => Ok(()),
-    }
-}
-
-fn scheduler(args: &WorkerArgs) -> Result<SchedulerAt, ConfigError> {
-    if let Some(address) = &args.scheduler {
-        return Ok(SchedulerAt::Address(with_scheme(address)));
-    }
-    if let Some(file) = &args.scheduler_file {
-        return Ok(SchedulerAt::File(file.clone()));
-    }
-    let set = std::env::var(contract::environment::SCHEDULER_ADDRESS).ok();
-    let set = set.filter(|address| !address.is_empty());
-    set.map(|address| SchedulerAt::Address(with_scheme(&address)))
-        .ok_or(ConfigError::NoScheduler)
-}
-
-fn with_scheme(address: &str) -> String {
-    match address.contains("://") {
-        true => address.to_owned(),
-        false => format!("tcp://{address}"),
-    }
-}
-
-fn interpreter(named: Option<&Path>) -> Result<PathBuf, ConfigError> {
-    let found = match named {
-        Some(path) if path.components().count() > 1 => path.is_file().then(|| path.to_owned()),
-        Some(name) => on_path(name),
-        None => on_path(Path::new("python3")).or_else(|| on_path(Path::new("python"))),
-    };
-    let name = || named.map_or(String::new(), |path| format!(" {}", path.display()));
-    found.ok_or_else(|| ConfigError::Python { named: name() })
-}
-
-fn on_path(name: &Path) -> Option<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH")?)
-        .map(|directory| directory.join(name))
-        .find(|path| path.is_file())
-}
-
-fn security(args: &WorkerArgs) -> Result<(Security, Option<TlsFiles>), ConfigError> {
-    let (authority, certificate, key) = (&args.tls_ca_file, &args.tls_cert, &args.tls_key);
-    let files = match (authority, certificate, key) {
-        (None, None, None) => return Ok((Security::none(), None)),
-        (Some(authority), Some(certificate), Some(key)) => TlsFiles {
-            authority: authority.clone(),
-            certificate: certificate.clone(),
-            key: key.clone(),
-        },
-        _ => return Err(ConfigError::TlsIncomplete),
-    };
-    let text = |path: &Path| path.to_string_lossy().into_owned();
-    let mut security = Security::tls(&TlsSettings {
-        authority: text(&files.authority),
-        certificate: text(&files.certificate),
-        key: text(&files.key),
-        min_version: TlsVersion::Tls12,
-        max_version: TlsVersion::Tls13,
-    })?;
-    security.server_name = args.scheduler_sni.clone();
-    Ok((security, Some(files)))
-}
-
-fn ports(flag: &'static str, text: Option<&str>) -> Result<RangeInclusive<u16>, ConfigError> {
-    let Some(text) = text.filter(|text| !text.is_empty()) else {
-        return Ok(0..=0);
-    };
-    let number = |part: &str| {
-        part.parse::<u16>()
-            .map_err(|error| wrong(flag, text, error))
-    };
-    match text.split_once(':') {
-        Some((first, last)) => Ok(number(first)?..=number(last)?),
-        None => number(text).map(|port| port..=port),
-    }
-}
-
-fn http_address(text: &str) -> Result<(String, u16), ConfigError> {
-    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
-    let port = port.parse::<u16>();
-    let port = port.map_err(|error| wrong("--dashboard-address", text, error))?;
-    Ok((host.to_owned(), port))
-}
-
-fn resources(text: &str) -> Result<Vec<(Arc<str>, f64)>, ConfigError> {
-    let one = |part: &str| {
-        let (name, amount) = part
-            .split_once('=')
-            .ok_or_else(|| wrong("--resources", text, "it is not NAME=AMOUNT"))?;
-        let amount =
-            units::parse_float(amount).map_err(|error| wrong("--resources", text, error))?;
-        Ok((Arc::from(name), amount))
-    };
-    let parts = text.split([' ', ',']).filter(|part| !part.is_empty());
-    parts.map(one).collect()
-}
-
-/// As `distributed` understands it.
-fn memory_limit(text: &str, nthreads: usize, cores: usize) -> Result<Option<u64>, ConfigError> {
-    let machine = crate::measure::memory_of_machine();
-    let share = |fraction: f64| machine.map(|bytes| (bytes as f64 * fraction) as u64);
-    let limit = match text {
-        "" | "0" | "none" | "None" => return Ok(None),
-        "auto" => return Ok(share((nthreads as f64 / cores as f64).min(1.0))),
-        number => match number.parse::<f64>() {
-            Ok(fraction) if fraction <= 1.0 => return Ok(share(fraction)),
-            Ok(bytes) => bytes as u64,
-            Err(_) => {
-                let bytes = units::parse_bytes(number);
-                let bytes = bytes.map_err(|error| wrong("--memory-limit", text, error))?;
-                u64::try_from(bytes).map_err(|error| wrong("--memory-limit", text, error))?
+            connect_timeout: dask.comm.connect_timeout,
+            tcp_timeout: dask.comm.tcp_timeout.unwrap_or(DAY),
+            death_timeout: flags::duration("--death-timeout", args.death_timeout.as_deref())?,
+            lifetime: flags::lifetime(args, &dask.lifetime)?,
+            drain_timeout: flags::duration("--drain-timeout", Some(&args.drain_timeout))?
+                .unwrap_or_default(),
+            hang_timeout: match args.hang_timeout.as_deref() {
+                None => dask.worker_ttl,
+                given => flags::duration("--hang-timeout", given)?,
             }
-        },
-    };
-    Ok(Some(machine.map_or(limit, |most| limit.min(most))).filter(|limit| *limit > 0))
-}
-
-fn duration(flag: &'static str, text: &str) -> Result<Duration, ConfigError> {
-    let seconds = units::parse_timedelta(text).map_err(|error| wrong(flag, text, error))?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| wrong(flag, text, error))
-}
-
-fn optional_duration(
-    flag: &'static str,
-    text: Option<&str>,
-) -> Result<Option<Duration>, ConfigError> {
-    match text.filter(|text| !text.is_empty()) {
-        Some(text) => duration(flag, text).map(Some),
-        None => Ok(None),
-    }
-}
-
-/// Where Dask's programs put their scratch files.
-fn local_directory(given: Option<&Path>) -> PathBuf {
-    let set = || std::env::var_os(contract::environment::TEMPORARY_DIRECTORY).map(PathBuf::from);
-    let base = given.map(Path::to_owned).or_else(set);
-    let base = base.unwrap_or_else(std::env::temp_dir);
-    match base.ends_with("dask-scratch-space") {
-        true => base,
-        false => base.join("dask-scratch-space"),
-    }
-}
-
-impl MemoryConfig {
-    fn of_process() -> Result<Self, ConfigError> {
-        let max_spill_bytes = match variable("MEMORY__MAX_SPILL") {
-            Some((name, text)) if !is_off(&text) => Some(
-                units::parse_bytes(&text)
-                    .ok()
-                    .and_then(|bytes| u64::try_from(bytes).ok())
-                    .ok_or_else(|| wrong(name, &text, "it is no number of bytes"))?,
+            .filter(|timeout| !timeout.is_zero()),
+            end_when_out_of_memory: args.end_when_out_of_memory,
+            termination_log: args.termination_log.clone(),
+            local_directory: flags::local_directory(
+                args.local_directory.as_deref(),
+                dask.temporary_directory.as_deref(),
             ),
-            _ => None,
-        };
-        Ok(Self {
-            target: fraction("MEMORY__TARGET", 0.60)?,
-            spill: fraction("MEMORY__SPILL", 0.70)?,
-            pause: fraction("MEMORY__PAUSE", 0.80)?,
-            terminate: fraction("MEMORY__TERMINATE", 0.95)?,
-            transfer: fraction("MEMORY__TRANSFER", 0.10)?,
-            max_spill_bytes,
+            pid_file: args.pid_file.clone(),
+            http: flags::http_address(&args.dashboard_address)?,
+            http_prefix: flags::http_prefix(args.dashboard_prefix.as_deref()),
+            metrics_namespace: dask.prometheus_namespace,
+            outgoing_connections: dask.outgoing_connections,
+            incoming_connections: dask.incoming_connections,
+            message_bytes_limit: dask.message_bytes_limit,
+            default_data_size: dask.default_data_size,
+            low_level_log_length: dask.low_level_log_length,
+            log_length: dask.log_length,
         })
     }
 }
 
-fn is_off(text: &str) -> bool {
-    matches!(text.trim(), "False" | "false" | "None" | "")
+/// Where something is switched off that must have an end.
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn given_or(given: &[String], configured: &[String]) -> Vec<String> {
+    if given.is_empty() { configured } else { given }.to_vec()
 }
 
-/// A variable of Dask's worker settings, with the name to complain by.
-fn variable(key: &'static str) -> Option<(&'static str, String)> {
-    let value = std::env::var(format!("DASK_DISTRIBUTED__WORKER__{key}")).ok()?;
-    Some((key, value))
-}
-
-fn variable_number(key: &'static str) -> Result<Option<f64>, ConfigError> {
-    let Some((name, text)) = variable(key) else {
-        return Ok(None);
-    };
-    let number = units::parse_float(&text).map_err(|error| wrong(name, &text, error))?;
-    Ok(Some(number))
-}
-
-fn fraction(key: &'static str, default: f64) -> Result<Option<f64>, ConfigError> {
-    match variable(key) {
-        Some((_, text)) if is_off(&text) => Ok(None),
-        Some(_) => Ok(variable_number(key)?.filter(|fraction| *fraction > 0.0)),
-        None => Ok(Some(default)),
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,8 @@
 //! What the executor's messages mean to the machine.
 
-use crate::executor::message::{FromExecutor, Times};
+use crate::executor::message::{FromExecutor, Served, ServedFrame, Times};
 use crate::life::End;
-use crate::machine::Machine;
+use crate::machine::{Input, Machine};
 use bytes::Bytes;
 use protocol::messages::{Action, FromWorker, StartStop};
 use protocol::{Key, Payload, Text, Value, decode_message};
@@ -63,13 +63,22 @@ impl Machine {
                 found,
                 failed,
                 more,
-            } => self.requests.part(request, found, failed, more),
+            } => {
+                self.expect_return(request, &found);
+                let process = self.life.lender.get();
+                self.requests.part(request, found, failed, (process, more));
+            }
             FromExecutor::Answer { request, frames } => self.requests.answer(request, frames),
             FromExecutor::Send(frames) => match decode_message(&frames) {
                 Ok(message) => self.said_by_python(message),
                 Err(error) => warn!(error = %error, "unreadable message for the scheduler"),
             },
             FromExecutor::Hold { key, nbytes } => self.hold(key, nbytes),
+            FromExecutor::Released(released) => {
+                for (number, is_tainted) in released {
+                    self.life.memory.given_back(number, is_tainted);
+                }
+            }
             FromExecutor::Handlers => {}
             FromExecutor::Pong => self.life.pong(),
             FromExecutor::Transitions(wanted) => {
@@ -110,6 +119,20 @@ impl Machine {
         })));
     }
 
+    /// Of what it lends the executor wants to hear when nobody reads it any more.
+    fn expect_return(&mut self, request: u64, found: &[(Key, Served)]) {
+        let is_lent = |frame: &ServedFrame| matches!(frame, ServedFrame::Lent(_));
+        if !found.iter().any(|(_, it)| it.frames.iter().any(is_lent)) {
+            return;
+        }
+        let handle = self.life.handle.clone();
+        self.requests.lent(request, move || {
+            handle.send(Input::Call(Box::new(move |machine| {
+                machine.line.say(|line| line.returned(request));
+            })));
+        });
+    }
+
     /// `log-event` and what plugins send of their own.
     fn said_by_python(&mut self, message: Value) {
         let messages = match message {
@@ -142,7 +165,14 @@ impl Machine {
         info!(how = %how, reason, "a task or plugin asks the worker to end");
         self.life.end(match &*how {
             "restart" => End::Restart { reason },
-            "close_gracefully" => End::Retire { reason },
+            "close_gracefully" => End::Retire {
+                reason,
+                again: false,
+            },
+            "restart_gracefully" => End::Retire {
+                reason,
+                again: true,
+            },
             _ => End::Close { reason },
         });
     }

@@ -3,7 +3,7 @@
 //! Names of metrics are stock Dask's; left out is what nothing here has: Python's garbage collector and lock, latency and
 //! ticks. Invariant: a visitor costs bounded memory and time, however it behaves.
 
-use crate::life::Life;
+use crate::life::{Life, Spills, Traffic};
 use crate::machine::Machine;
 use contract::http as paths;
 use std::fmt::Write as _;
@@ -53,6 +53,7 @@ async fn visit(life: &Life, mut stream: TcpStream) -> std::io::Result<()> {
     let mut words = head.lines().next().unwrap_or_default().split(' ');
     let (method, target) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
     let path = target.split('?').next().unwrap_or("");
+    let path = path.strip_prefix(&*life.config.http_prefix).unwrap_or(path);
     let (status, kind, body) = answer(life, method, path).await;
     let body_sent = if method == "HEAD" { "" } else { &body };
     let reply = format!(
@@ -100,7 +101,7 @@ impl Figures {
     }
 
     fn text(&self, life: &Life) -> String {
-        let mut out = Text::default();
+        let mut out = Text::new(&life.config.metrics_namespace);
         out.head("tasks", "gauge", "Tasks by what they do");
         for (state, count) in &self.tasks {
             out.sample("tasks", &format!("{{state=\"{state}\"}}"), *count as f64);
@@ -121,7 +122,8 @@ impl Figures {
             out.sample("memory_bytes", &label, bytes as f64);
         }
         self.transfers(life, &mut out);
-        out.0
+        spills(&life.spills, &mut out);
+        out.text
     }
 
     fn transfers(&self, life: &Life, out: &mut Text) {
@@ -175,20 +177,68 @@ impl Figures {
     }
 }
 
-#[derive(Default)]
-struct Text(String);
+fn spills(spills: &Spills, out: &mut Text) {
+    let (written, read) = (&spills.written, &spills.read);
+    type Figure = fn(&Traffic) -> f64;
+    let figures: [(&str, &str, Figure); 3] = [
+        (
+            "spill_bytes_total",
+            "Bytes that went to disk and came back",
+            |it| it.bytes.get() as f64,
+        ),
+        (
+            "spill_count_total",
+            "Values that went to disk and came back",
+            |it| it.count.get() as f64,
+        ),
+        ("spill_time_seconds_total", "Time that took", |it| {
+            it.seconds.get()
+        }),
+    ];
+    for (name, help, figure) in figures {
+        out.head(name, "counter", help);
+        for (activity, traffic) in [("disk_write", written), ("disk_read", read)] {
+            let label = format!("{{activity=\"{activity}\"}}");
+            out.sample(name, &label, figure(traffic));
+        }
+    }
+    let failures = spills.failures.get() as f64;
+    let help = "Values that could not be written to disk";
+    out.one("spill_failures_total", "counter", help, failures);
+    let fails = f64::from(spills.failure.borrow().is_some());
+    let help = "1 where the disk took nothing the last time";
+    out.one("spill_disk_failing", "gauge", help, fails);
+}
+
+struct Text {
+    text: String,
+    /// What all names begin with.
+    prefix: String,
+}
 
 impl Text {
+    fn new(namespace: &str) -> Self {
+        let prefix = match namespace {
+            "" => "worker_".to_owned(),
+            namespace => format!("{namespace}_worker_"),
+        };
+        Self {
+            text: String::new(),
+            prefix,
+        }
+    }
+
     fn head(&mut self, name: &str, kind: &str, help: &str) {
+        let prefix = &self.prefix;
         // Writing to a String cannot fail.
         let _infallible = write!(
-            self.0,
-            "# HELP dask_worker_{name} {help}\n# TYPE dask_worker_{name} {kind}\n"
+            self.text,
+            "# HELP {prefix}{name} {help}\n# TYPE {prefix}{name} {kind}\n"
         );
     }
 
     fn sample(&mut self, name: &str, labels: &str, value: f64) {
-        let _infallible = writeln!(self.0, "dask_worker_{name}{labels} {value}");
+        let _infallible = writeln!(self.text, "{}{name}{labels} {value}", self.prefix);
     }
 
     fn one(&mut self, name: &str, kind: &str, help: &str, value: f64) {

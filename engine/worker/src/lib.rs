@@ -3,7 +3,8 @@
 //! `supervisor` carries a worker through its lives, `living` is the course of one, `life` what its tasks share. `machine` owns
 //! the core and is the only one who touches it; `actions` and `heard` are what the core wants and what the executor says.
 //! `executor` is the process beside, `server`, `outgoing`, `replicas` and `peers` the connections with others, `values` and
-//! `spill` what is kept here, `watch` and `heartbeat` what happens on time, `http` and `termination` what deployments read.
+//! `spill` what is kept here, `watch` and `heartbeat` what happens on time, `http` and `termination` what deployments read,
+//! `guard` what a first process of a container does.
 
 mod actions;
 pub mod args;
@@ -11,6 +12,7 @@ mod clock;
 pub mod config;
 mod errors;
 mod executor;
+mod guard;
 mod heard;
 mod heartbeat;
 mod http;
@@ -53,14 +55,19 @@ pub fn main(args: &WorkerArgs) -> ExitCode {
         Ok(config) => config,
         Err(refusal) => {
             eprintln!("failed to {refusal}");
+            termination::leave_config_error(&args.termination_log, &refusal.to_string());
             return ExitCode::from(contract::exit_code::REFUSED);
         }
     };
+    if let Some(Err(failure)) = args.end_with_parent.map(transport::end_with_parent) {
+        error!("failed to watch the process that started this one: {failure}");
+        return ExitCode::FAILURE;
+    }
     match program::run(config) {
         Ok(code) => code,
         Err(failure) => {
             error!("failed to {failure:#}");
-            ExitCode::FAILURE
+            ExitCode::from(termination::leave_failure(&args.termination_log, &failure))
         }
     }
 }
@@ -78,6 +85,12 @@ fn return_large_buffers() {
 /// Sixteen letters and digits that nobody else has.
 fn random_word() -> String {
     random_uuid().replace('-', "")[..16].to_owned()
+}
+
+/// From 0 to 1.
+fn random_share() -> f64 {
+    let digits = u32::from_str_radix(&random_word()[..8], 16);
+    f64::from(digits.unwrap_or(0)) / f64::from(u32::MAX)
 }
 
 fn random_uuid() -> String {

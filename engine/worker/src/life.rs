@@ -5,13 +5,16 @@
 
 use crate::clock;
 use crate::config::Config;
+use crate::executor::shared::SharedMemory;
 use crate::machine::{Handle, Input, Stopped};
+use container::Memory;
 use protocol::messages::WorkerStatus;
 use protocol::{Frames, Time, Value, encode_value};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 use transport::Pool;
@@ -19,24 +22,34 @@ use transport::Pool;
 /// Why a life ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The Python process has died: how, and which tasks it ran.
-    ExecutorLost { cause: String, tasks: Vec<String> },
+    /// The Python process has died.
+    ExecutorLost(Loss),
     /// The scheduler, a client or a task wants the worker closed, with its nanny.
     Close { reason: String },
-    /// The values are to be handed over first.
-    Retire { reason: String },
+    /// The values are to be handed over first; perhaps another life follows.
+    Retire { reason: String, again: bool },
     /// Closed and begun anew.
     Restart { reason: String },
     /// Its stream has ended.
     SchedulerGone,
 }
 
+/// How an executor died.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loss {
+    pub cause: String,
+    /// Memory ran out, by our own judgement or the kernel's.
+    pub out_of_memory: bool,
+    /// What it ran.
+    pub tasks: Vec<String>,
+}
+
 impl End {
     pub fn lost(cause: String) -> Self {
-        Self::ExecutorLost {
+        Self::ExecutorLost(Loss {
             cause,
-            tasks: Vec::new(),
-        }
+            ..Loss::default()
+        })
     }
 }
 
@@ -53,6 +66,9 @@ pub struct Life {
     pub pool: Pool,
     pub http_port: u16,
     pub executor_pid: Cell<u32>,
+    /// The process whose values are read, once it lends them.
+    pub lender: Cell<i32>,
+    pub memory: Arc<SharedMemory>,
     pub status: Cell<WorkerStatus>,
     /// The scheduler's clock less ours.
     pub scheduler_delay_seconds: Cell<f64>,
@@ -63,8 +79,11 @@ pub struct Life {
     pub cpu_percent: Cell<f64>,
     pub last_pong: Cell<Time>,
     last_collection: Cell<Time>,
-    /// Said where the executor is ended for it.
-    pub memory_verdict: RefCell<Option<String>>,
+    /// What the kernel's out-of-memory killer has done lately.
+    pub kernel: RefCell<Memory>,
+    /// Said where the executor is ended by us.
+    pub verdict: RefCell<Option<Loss>>,
+    pub spills: Spills,
     ends: mpsc::UnboundedSender<End>,
 }
 
@@ -75,6 +94,45 @@ pub struct Outgoing {
     pub bytes_total: Cell<u64>,
     pub count: Cell<usize>,
     pub count_total: Cell<u64>,
+}
+
+/// Values that went to disk and came back.
+#[derive(Default)]
+pub struct Spills {
+    pub written: Traffic,
+    pub read: Traffic,
+    pub failures: Cell<u64>,
+    /// Why the disk took nothing the last time.
+    pub failure: RefCell<Option<String>>,
+}
+
+#[derive(Default)]
+pub struct Traffic {
+    pub bytes: Cell<u64>,
+    pub count: Cell<u64>,
+    pub seconds: Cell<f64>,
+}
+
+impl Traffic {
+    /// So much since `start`.
+    pub fn note(&self, bytes: u64, start: Time) {
+        self.bytes.set(self.bytes.get() + bytes);
+        self.count.set(self.count.get() + 1);
+        let seconds = clock::now().seconds_since(start);
+        self.seconds.set(self.seconds.get() + seconds);
+    }
+}
+
+impl Spills {
+    pub fn failed(&self, failure: String) {
+        self.failures.set(self.failures.get() + 1);
+        *self.failure.borrow_mut() = Some(failure);
+    }
+
+    pub fn written(&self, bytes: u64, start: Time) {
+        self.written.note(bytes, start);
+        self.failure.borrow_mut().take();
+    }
 }
 
 /// How fast values come from peers, as heartbeats tell it.
@@ -124,6 +182,7 @@ pub struct Parts {
     pub pool: Pool,
     pub http_port: u16,
     pub executor_pid: u32,
+    pub memory: Arc<SharedMemory>,
 }
 
 impl Life {
@@ -140,6 +199,8 @@ impl Life {
             pool: parts.pool,
             http_port: parts.http_port,
             executor_pid: Cell::new(parts.executor_pid),
+            lender: Cell::new(0),
+            memory: parts.memory,
             status: Cell::new(WorkerStatus::Init),
             scheduler_delay_seconds: Cell::new(0.0),
             outgoing: Outgoing::default(),
@@ -148,7 +209,9 @@ impl Life {
             cpu_percent: Cell::new(0.0),
             last_pong: Cell::new(clock::now()),
             last_collection: Cell::new(Time::default()),
-            memory_verdict: RefCell::default(),
+            kernel: RefCell::new(Memory::of_container()),
+            verdict: RefCell::default(),
+            spills: Spills::default(),
             ends,
         })
     }
@@ -194,6 +257,7 @@ impl Life {
             return;
         }
         self.last_collection.set(now);
+        let _bytes = self.memory.let_go();
         self.handle.send(Input::Call(Box::new(|machine| {
             machine.line.say(|line| line.collect());
         })));
@@ -201,16 +265,23 @@ impl Life {
 
     /// Memory is above the limit of all limits: the executor must go.
     pub fn out_of_memory(&self, process_bytes: u64, memory_limit: u64, force: bool) {
-        let text = format!(
-            "ended by the worker: {} MiB of memory, {} MiB are allowed",
+        let mut cause = format!(
+            "was ended by the worker: {} MiB of memory, {} MiB are allowed",
             process_bytes >> 20,
             memory_limit >> 20
         );
+        if let Some(failure) = &*self.spills.failure.borrow() {
+            cause.push_str(&format!(", and values cannot be spilled: {failure}"));
+        }
         error!(
             process_bytes,
             memory_limit, force, "memory is above the limit"
         );
-        *self.memory_verdict.borrow_mut() = Some(text);
+        *self.verdict.borrow_mut() = Some(Loss {
+            cause,
+            out_of_memory: true,
+            tasks: Vec::new(),
+        });
         if force {
             self.kill_executor(rustix::process::Signal::KILL);
         } else {

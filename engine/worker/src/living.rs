@@ -2,19 +2,26 @@
 
 use crate::clock;
 use crate::config::Config;
+use crate::executor::lent;
 use crate::executor::line::{Line, LineReader};
 use crate::executor::message::FromExecutor;
+use crate::executor::packet::Packets;
 use crate::executor::process::{self, Launch, Process};
-use crate::life::{End, Life, Parts};
+use crate::executor::shared::SharedMemory;
+use crate::life::{End, Life, Loss, Parts};
 use crate::machine::{Handle, Input, Machine};
 use crate::registration::{self, Facts, Registered, RegistrationError};
 use crate::{heartbeat, http, server, streams, watch};
 use anyhow::{Context as _, anyhow, bail};
+use bytes::Bytes;
 use protocol::messages::{Handshake, WorkerStatus, encode_worker_batch};
-use protocol::{Address, Scheme, Value, encode_value, map};
+use protocol::{Address, FrameMemory, Scheme, Value, encode_value, map};
 use std::net::IpAddr;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::process::Child;
@@ -72,25 +79,30 @@ pub async fn live(
 ) -> anyhow::Result<End> {
     let config = setting.config;
     let directory = LocalDirectory::new(&config.local_directory)?;
-    let pool = Pool::new(connector(config), CONNECTIONS);
-    let listener = listen(setting).await?;
-    let address = contact(config, &listener, setting.scheduler).await;
+    let memory = SharedMemory::new(config.memory_limit);
+    let pool = Pool::new(connector(config, &memory), CONNECTIONS);
+    let listener = listen(setting, &memory).await?;
+    // Imports take longer than anything a name server may have to say.
     let Process {
         mut child,
         line,
         _lifeline,
-    } = process::start(&Launch {
-        python: config.python.clone(),
-        environment: Vec::new(),
-    })
+    } = process::start(
+        &Launch {
+            python: config.python.clone(),
+            environment: config.environment.clone(),
+        },
+        &memory,
+    )
     .with_context(|| format!("start the Python interpreter {}", config.python.display()))?;
+    let address = contact(config, &listener, setting.scheduler).await;
     let (handle, inputs) = Handle::new();
     let (ends, mut ended) = mpsc::unbounded_channel();
     let parts = Parts {
         config: Rc::clone(config),
         scheduler: setting.scheduler.to_owned(),
         id: format!("Worker-{}", crate::random_uuid()),
-        name: Value::from(setting.name.unwrap_or(&address)),
+        name: name_of(setting.name.unwrap_or(&address)),
         address,
         nanny: setting.nanny.map(str::to_owned),
         local_directory: directory.0.clone(),
@@ -101,13 +113,19 @@ pub async fn live(
             .local_addr()
             .map_or(0, |address| address.port()),
         executor_pid: child.id().unwrap_or(0),
+        memory,
     };
     let life = Life::new(parts, ends);
     let mut reader = line.reader();
-    let (facts, early) = start_executor(&life, &line, &mut reader, &mut child).await?;
+    let (facts, early) = tokio::select! {
+        started = start_executor(&life, &line, &mut reader, &mut child) => started?,
+        Some(end) = orders.recv() => return Ok(end),
+    };
     life.executor_pid.set(child.id().unwrap_or(0));
-    life.memory_bytes
-        .set(crate::measure::memory_bytes(&life.processes()));
+    life.memory_bytes.set(crate::measure::memory_bytes(
+        &life.processes(),
+        life.memory.bytes(),
+    ));
     info!(worker = life.address, scheduler = life.scheduler, nanny = ?life.nanny, "worker starts");
     let registered = tokio::select! {
         registered = registration::register(&life, &facts) => registered.map_err(of_registration)?,
@@ -126,47 +144,84 @@ pub async fn live(
     );
     (setting.registered)(&life);
     let mut end = tokio::select! {
+        end = lifetime(config) => end,
         Some(end) = ended.recv() => end,
         Some(end) = orders.recv() => end,
         status = child.wait() => executor_ended(&life, status),
     };
     info!(worker = life.address, reason = ?end, "worker ends");
-    if let End::ExecutorLost { tasks, .. } = &mut end {
-        *tasks = life.handle.call(running).await.unwrap_or_default();
+    if let End::ExecutorLost(loss) = &mut end {
+        loss.tasks = life.handle.call(running).await.unwrap_or_default();
     }
     finish(&life, &end, &mut child, &mut ended, orders).await;
     tasks.shutdown().await;
-    if let End::ExecutorLost { cause, tasks } = &end {
-        tell_loss(&life, cause, tasks).await;
+    if let End::ExecutorLost(loss) = &end {
+        tell_loss(&life, loss).await;
     }
     drop(directory);
     Ok(end)
+}
+
+/// A name that is a number is one, as in stock: whoever asks for worker 3 means this one.
+fn name_of(text: &str) -> Value {
+    text.parse::<i64>()
+        .map_or_else(|_| text.into(), Value::from)
 }
 
 fn of_registration(error: RegistrationError) -> anyhow::Error {
     anyhow!(error)
 }
 
-fn executor_ended(life: &Life, status: std::io::Result<std::process::ExitStatus>) -> End {
-    let how = status.map_or_else(|error| error.to_string(), process::describe);
-    let cause = match life.memory_verdict.borrow_mut().take() {
-        Some(verdict) => format!("{verdict}; it {how}"),
-        None => how,
+/// Until a life has lasted as long as it may.
+async fn lifetime(config: &Config) -> End {
+    let Some(lifetime) = &config.lifetime else {
+        return std::future::pending().await;
     };
-    End::lost(cause)
+    let stagger = lifetime.stagger.as_secs_f64() * (2.0 * crate::random_share() - 1.0);
+    let seconds = (lifetime.duration.as_secs_f64() + stagger).max(0.0);
+    tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+    End::Retire {
+        reason: "the lifetime is over".to_owned(),
+        again: lifetime.restart,
+    }
 }
 
-fn connector(config: &Config) -> Connector {
+fn executor_ended(life: &Life, status: std::io::Result<ExitStatus>) -> End {
+    let is_killed = matches!(&status, Ok(status) if status.signal() == Some(libc::SIGKILL));
+    let how = status.map_or_else(|error| error.to_string(), process::describe);
+    if let Some(loss) = life.verdict.borrow_mut().take() {
+        let cause = format!("{}; it {how}", loss.cause);
+        return End::ExecutorLost(Loss { cause, ..loss });
+    }
+    if !is_killed || life.kernel.borrow().shortage().is_none() {
+        return End::lost(how);
+    }
+    let measured = life.memory_bytes.get() >> 20;
+    let cause = format!(
+        "{how} by the kernel, out of memory; it had {measured} MiB with the worker when last measured"
+    );
+    End::ExecutorLost(Loss {
+        cause,
+        out_of_memory: true,
+        tasks: Vec::new(),
+    })
+}
+
+fn connector(config: &Config, memory: &Arc<SharedMemory>) -> Connector {
     Connector {
         pickle_protocol: Handshake::NEWEST_PICKLES,
+        memory: Some(Arc::clone(memory) as Arc<dyn FrameMemory>),
+        connect_timeout: config.connect_timeout,
+        tcp_timeout: config.tcp_timeout,
         ..Connector::new(config.security.clone())
     }
 }
 
-async fn listen(setting: &Setting<'_>) -> anyhow::Result<Listener> {
+async fn listen(setting: &Setting<'_>, memory: &Arc<SharedMemory>) -> anyhow::Result<Listener> {
     let config = setting.config;
     let ports = config.worker_ports.clone();
-    listen_on(config, setting.scheduler, ports)
+    let memory = Arc::clone(memory) as Arc<dyn FrameMemory>;
+    listen_on(config, setting.scheduler, ports, Some(memory))
         .await
         .context("listen for peers (--worker-port)")
 }
@@ -176,6 +231,7 @@ pub async fn listen_on(
     config: &Config,
     scheduler: &str,
     ports: std::ops::RangeInclusive<u16>,
+    memory: Option<Arc<dyn FrameMemory>>,
 ) -> anyhow::Result<Listener> {
     let host = config.host.clone().unwrap_or_default();
     let scheme = match config.protocol.as_deref() {
@@ -189,6 +245,8 @@ pub async fn listen_on(
     let options = ListenOptions {
         ports,
         pickle_protocol: Handshake::NEWEST_PICKLES,
+        tcp_timeout: config.tcp_timeout,
+        memory,
         ..options
     };
     Ok(Listener::bind(&options).await?)
@@ -216,37 +274,79 @@ async fn start_executor(
 ) -> anyhow::Result<(Facts, Vec<FromExecutor>)> {
     line.say(|line| line.start(&settings(life)));
     line.flush();
-    let greeting = tokio::time::timeout(START_LIMIT, reader.next());
-    let greeting = greeting.await.context(
+    let greeting = tokio::time::timeout(START_LIMIT, greeting(reader, child));
+    let (early, greeting) = greeting.await.context(
         "start the Python process: it did not become ready in time (its imports or a preload hang)",
-    )?;
-    let Some(messages) = greeting.context("start the Python process")? else {
-        let status = child.wait().await.map(process::describe);
-        bail!(
-            "start the Python process: it {}",
-            status.unwrap_or_else(|error| error.to_string())
-        );
-    };
-    let mut messages = messages.into_iter();
-    match messages.next() {
-        Some(FromExecutor::Ready {
+    )??;
+    match greeting {
+        FromExecutor::Ready {
             versions,
             startup_information,
-            ..
-        }) => {
+            process,
+            probe,
+        } => {
+            begin_lending(life, line, process.zip(probe));
             let facts = Facts {
                 versions: versions.detached(),
                 startup_information: startup_information.detached(),
             };
-            Ok((facts, messages.collect()))
+            Ok((facts, early))
         }
-        Some(FromExecutor::Refused { text, traceback }) => {
+        FromExecutor::Refused { text, traceback } => {
             if !traceback.is_empty() {
                 error!("{traceback}");
             }
             bail!("start the Python process: {text}")
         }
         other => bail!("start the Python process: it began with {other:?}"),
+    }
+}
+
+/// Whether the executor could start, and all else it said: preloads have their say before.
+async fn greeting(
+    reader: &mut LineReader,
+    child: &mut Child,
+) -> anyhow::Result<(Vec<FromExecutor>, FromExecutor)> {
+    let mut others = Vec::new();
+    loop {
+        let messages = match reader.next().await {
+            Ok(Some(messages)) => messages,
+            // One that has ended may have left unread what was written to it: how it ended tells more than a broken line.
+            ended => {
+                let status = tokio::time::timeout(GOODBYE, child.wait()).await;
+                if let (Err(failure), Err(_)) = (ended, &status) {
+                    return Err(failure).context("start the Python process");
+                }
+                let status = status.context("start the Python process: its line ended")?;
+                bail!(
+                    "start the Python process: it {}",
+                    status.map_or_else(|error| error.to_string(), process::describe)
+                );
+            }
+        };
+        let mut greeting = None;
+        for message in messages {
+            match message {
+                FromExecutor::Ready { .. } | FromExecutor::Refused { .. } => {
+                    greeting = Some(message);
+                }
+                message => others.push(message),
+            }
+        }
+        if let Some(greeting) = greeting {
+            return Ok((others, greeting));
+        }
+    }
+}
+
+/// From an executor whose memory can be read large values are read where they are.
+fn begin_lending(life: &Life, line: &Line, probe: Option<(i32, (u64, Bytes))>) {
+    match probe {
+        Some((process, (address, content))) if lent::may_read(process, address, &content) => {
+            life.lender.set(process);
+            line.say(Packets::lend);
+        }
+        _ => debug!("memory of the Python process cannot be read; large values are copied"),
     }
 }
 
@@ -272,15 +372,15 @@ fn settings(life: &Life) -> Value {
         "nanny" => life.nanny.clone(),
     };
     if let Some(tls) = &config.tls {
-        let path = |path: &Path| path.to_string_lossy().into_owned();
+        let (certificate, key) = (tls.certificate.as_str(), tls.key.as_str());
         let files = map! {
-            "ca_file" => path(&tls.authority),
-            "cert" => path(&tls.certificate),
-            "key" => path(&tls.key),
-            "worker_cert" => path(&tls.certificate),
-            "worker_key" => path(&tls.key),
-            "client_cert" => path(&tls.certificate),
-            "client_key" => path(&tls.key),
+            "ca_file" => tls.authority.as_str(),
+            "cert" => certificate,
+            "key" => key,
+            "worker_cert" => certificate,
+            "worker_key" => key,
+            "client_cert" => certificate,
+            "client_key" => key,
         };
         settings.set("tls", files);
     }
@@ -300,6 +400,9 @@ fn core_config(life: &Life) -> worker_core::Config {
         memory_pause: memory.pause,
         memory_terminate: memory.terminate,
         max_spill: memory.max_spill_bytes,
+        message_bytes_limit: config.message_bytes_limit,
+        default_data_size: config.default_data_size,
+        low_level_log_length: config.low_level_log_length,
         ..worker_core::Config::new(&life.address, config.nthreads)
     }
 }
@@ -331,7 +434,7 @@ fn begin(
     let own = Rc::clone(life);
     tasks.spawn_local(async move {
         if let Err(failure) = driver.run(|batch| encode_worker_batch(&batch)).await {
-            warn!(error = %failure, "the scheduler's stream cannot be written");
+            info!(error = %failure, "the scheduler's stream cannot be written");
             own.end(End::SchedulerGone);
         }
     });
@@ -347,6 +450,7 @@ fn begin(
             watch::keep_alive(&own),
             watch::find_missing(&own),
             watch::hanging(&own),
+            watch::kills(&own),
         );
     });
     let own = Rc::clone(life);
@@ -364,7 +468,7 @@ async fn finish(
     if let End::Retire { .. } = end {
         retire(life, ended, orders).await;
     }
-    if let End::ExecutorLost { .. } = end {
+    if let End::ExecutorLost(_) = end {
         return;
     }
     life.handle.tell(Event::SetStatus(WorkerStatus::Closing));
@@ -431,7 +535,12 @@ fn running(machine: &mut Machine) -> Vec<String> {
 }
 
 /// The scheduler learns at once that this worker is lost, and why.
-async fn tell_loss(life: &Life, cause: &str, tasks: &[String]) {
+async fn tell_loss(life: &Life, loss: &Loss) {
+    let Loss {
+        cause,
+        out_of_memory,
+        tasks,
+    } = loss;
     error!(
         worker = life.address,
         cause,
@@ -446,7 +555,7 @@ async fn tell_loss(life: &Life, cause: &str, tasks: &[String]) {
         "op" => "log_event",
         "reply" => true,
         "topic" => Value::Array(vec![life.address.as_str().into(), "worker-lost".into()]),
-        "msg" => map! {"action" => "worker-executor-lost", "worker" => life.address.as_str(), "reason" => cause, "tasks" => running},
+        "msg" => map! {"action" => "worker-executor-lost", "worker" => life.address.as_str(), "reason" => cause.as_str(), "out-of-memory" => *out_of_memory, "tasks" => running},
     };
     let unregister = map! {
         "op" => "unregister",

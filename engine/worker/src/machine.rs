@@ -85,7 +85,6 @@ pub struct UnderWay {
     pub expected_seconds: Option<f64>,
     /// Inputs that are still being read from disk.
     pub awaited: Vec<ValueId>,
-    pub is_withdrawn: bool,
 }
 
 /// The core and all that its effects need.

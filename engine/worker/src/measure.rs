@@ -1,22 +1,38 @@
 //! What the kernel says of memory and processor time, of this process, the executor and the machine.
 //!
-//! Memory is proportional set size: what worker and executor share through memfds counts once.
+//! Memory is proportional set size: what worker and executor share through memfds counts once, also what neither has mapped.
 
 use std::fs;
 use std::path::Path;
 
-/// Bytes that the processes hold together; those that are gone count nothing.
-pub fn memory_bytes(processes: &[u32]) -> u64 {
-    processes.iter().filter_map(|id| proportional(*id)).sum()
+/// Bytes that the processes hold together, so much of it in shared memory of theirs; those that are gone count nothing.
+pub fn memory_bytes(processes: &[u32], shared: u64) -> u64 {
+    let parts = processes.iter().filter_map(|id| proportional(*id));
+    let (all, mapped) = parts.fold((0, 0), |(all, mapped), part| {
+        (all + part.all, mapped + part.shared)
+    });
+    all - mapped + mapped.max(shared)
 }
 
-fn proportional(process: u32) -> Option<u64> {
+/// Of one process, in proportion to how many share it.
+struct Proportional {
+    all: u64,
+    /// Of which in memfds and the like.
+    shared: u64,
+}
+
+fn proportional(process: u32) -> Option<Proportional> {
     let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).ok();
-    let pss = rollup.as_deref().and_then(|text| field_kib(text, "Pss:"));
-    pss.or_else(|| {
-        let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-        field_kib(&status, "VmRSS:")
-    })
+    if let Some(text) = rollup.as_deref()
+        && let Some(all) = field_kib(text, "Pss:")
+    {
+        let shared = field_kib(text, "Pss_Shmem:").unwrap_or(0).min(all);
+        return Some(Proportional { all, shared });
+    }
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let all = field_kib(&status, "VmRSS:")?;
+    let shared = field_kib(&status, "RssShmem:").unwrap_or(0).min(all);
+    Some(Proportional { all, shared })
 }
 
 fn field_kib(text: &str, name: &str) -> Option<u64> {
@@ -66,8 +82,9 @@ mod tests {
     #[test]
     fn this_process_holds_memory_and_a_process_that_is_gone_holds_none() {
         let own = std::process::id();
-        assert!(memory_bytes(&[own]) > 1 << 20);
-        assert_eq!(memory_bytes(&[u32::MAX - 1]), 0);
+        assert!(memory_bytes(&[own], 0) > 1 << 20);
+        assert_eq!(memory_bytes(&[u32::MAX - 1], 0), 0);
+        assert_eq!(memory_bytes(&[u32::MAX - 1], 5), 5);
         assert!(open_files(own) >= 3);
         assert!(memory_of_machine().unwrap() > 1 << 20);
     }

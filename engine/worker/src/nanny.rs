@@ -5,9 +5,10 @@
 use crate::errors;
 use crate::life::End;
 use protocol::messages::Request;
-use protocol::{EnumMember, Text, Value, decode_message, map};
+use protocol::{EnumMember, Text, Value, array, decode_message, map};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use telemetry::recent;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, error};
@@ -64,7 +65,8 @@ impl Nanny {
         self.order(end);
     }
 
-    fn order(&self, end: End) {
+    /// Ends the present life, if there is one.
+    pub fn order(&self, end: End) {
         // Without a supervisor there is nothing left to end.
         let _over = self.orders.send(end);
     }
@@ -128,7 +130,7 @@ impl Nanny {
                 "scheduler" => self.scheduler.as_str(),
                 "nthreads" => self.nthreads,
             },
-            "get_logs" => Value::Array(Vec::new()),
+            "get_logs" => logs(request),
             "run" | "plugin_add" | "plugin_remove" => {
                 let text = format!("the nanny of daskjob-worker does not serve {operation} yet");
                 errors::reply("NotImplementedError", &text)
@@ -136,6 +138,24 @@ impl Nanny {
             _ => Value::Nil,
         }
     }
+}
+
+/// The newest lines of this program's own log, newest first; what tasks say is in the Python process's.
+fn logs(request: &Request) -> Value {
+    let argument = |name| request.argument(name);
+    let start = argument("start").and_then(Value::as_f64).unwrap_or(0.0);
+    let count = argument("n").and_then(Value::as_u64);
+    let count = count.filter(|count| *count > 0).unwrap_or(u64::MAX);
+    let timestamps = matches!(argument("timestamps"), Some(Value::Bool(true)));
+    let lines = recent::newest().into_iter();
+    lines
+        .take_while(|line| line.seconds >= start)
+        .take(usize::try_from(count).unwrap_or(usize::MAX))
+        .map(|line| match timestamps {
+            true => array![line.seconds, line.level, line.message],
+            false => array![line.level, line.message],
+        })
+        .collect()
 }
 
 fn status(member: &'static str) -> Value {

@@ -1,25 +1,29 @@
 //! Values for peers: from this process, from disk or from the executor, acknowledged by whoever asked.
 
 use crate::errors;
+use crate::executor::lent::{self, Loan, Piece};
 use crate::life::Life;
 use crate::machine::{Machine, Stopped};
 use crate::peers;
-use crate::requests::Fetched;
+use crate::requests::{Fetched, Serialized};
 use crate::server::{ConnectionError, Visit};
 use crate::spill::Spilled;
 use crate::values::Readable;
+use bytes::Bytes;
 use protocol::address::host_of;
 use protocol::messages::{Request, WorkerStatus};
-use protocol::{Key, Payload, Value, map};
+use protocol::{Key, MessageWriter, Payload, map, snippet};
 use std::rc::Rc;
+use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tracing::warn;
+use transport::Frame;
 use worker_core::may_serve;
 
 /// Values that were asked for, and where the rest of them is.
 struct Reading {
-    here: Vec<(Key, Payload)>,
+    here: Vec<(Key, Serialized)>,
     on_disk: Vec<(Key, Spilled)>,
     in_executor: Option<oneshot::Receiver<Fetched>>,
     nbytes: u64,
@@ -35,7 +39,7 @@ impl Machine {
             };
             nbytes += held.nbytes;
             match self.values.readable(held.value, held.location) {
-                Some(Readable::Here(payload)) => here.push((key.clone(), payload)),
+                Some(Readable::Here(payload)) => here.push((key.clone(), (&payload).into())),
                 Some(Readable::OnDisk(spilled)) => on_disk.push((key.clone(), spilled)),
                 Some(Readable::InExecutor) => to_fetch.push(key.clone()),
                 None => {}
@@ -55,27 +59,68 @@ impl Machine {
     }
 }
 
-/// Values that are here, serialized; what is not here is left out.
-async fn read(life: &Life, keys: Vec<Key>) -> Result<(Vec<(Key, Payload)>, u64), Stopped> {
+/// Values in serialized form.
+#[derive(Default)]
+struct Reply {
+    values: Vec<(Key, Serialized)>,
+    loan: Option<Rc<Loan>>,
+    nbytes: u64,
+}
+
+/// Those of the values that are held; what is not is left out.
+async fn read(life: &Life, keys: Vec<Key>) -> Result<Reply, Stopped> {
     let reading = life.handle.call(move |machine| machine.read(&keys)).await?;
     let mut values = reading.here;
     if !reading.on_disk.is_empty() {
-        let on_disk = reading.on_disk;
+        let (on_disk, memory) = (reading.on_disk, Arc::clone(&life.memory));
         let read = spawn_blocking(move || {
-            let read = on_disk.into_iter().map(|(key, file)| (key, file.read()));
+            let read = on_disk.into_iter();
+            let read = read.map(|(key, file)| (key, file.read(&memory)));
             read.collect::<Vec<_>>()
         });
         for (key, content) in read.await.unwrap_or_default() {
             match content {
-                Ok(payload) => values.push((key, payload)),
+                Ok(payload) => values.push((key, (&payload).into())),
                 Err(error) => warn!(task = %key, error = %error, "a spilled value cannot be read"),
             }
         }
     }
+    let mut loan = None;
     if let Some(fetched) = reading.in_executor {
-        values.extend(fetched.await.map_err(|_| Stopped)?.found);
+        let fetched = fetched.await.map_err(|_| Stopped)?;
+        values.extend(fetched.found);
+        loan = fetched.loan;
     }
-    Ok((values, reading.nbytes))
+    Ok(Reply {
+        values,
+        loan,
+        nbytes: reading.nbytes,
+    })
+}
+
+impl Reply {
+    /// As a message of which the large frames are read when they are sent.
+    fn message(self) -> Vec<Frame> {
+        let mut out = MessageWriter::new();
+        out.write_map_len(2);
+        out.write_raw(snippet!("status"));
+        out.write_raw(snippet!("OK"));
+        out.write_raw(snippet!("data"));
+        out.write_map_len(self.values.len());
+        let mut pieces = Vec::new();
+        for (key, value) in self.values {
+            out.write_key(&key);
+            // The message names frames by their places only.
+            let places = vec![Bytes::new(); value.frames.len()];
+            out.write_serialized(&Payload::new(value.header.clone(), places));
+            pieces.push(Piece::Here(value.header));
+            pieces.extend(value.frames);
+        }
+        let head = out.finish().0.into_iter().take(1).map(Frame::Here);
+        let pieces = pieces.into_iter();
+        let pieces = pieces.map(|piece| lent::frame(piece, self.loan.as_ref()));
+        head.chain(pieces).collect()
+    }
 }
 
 /// Counts a transfer while it lasts.
@@ -130,13 +175,9 @@ pub async fn get_data(visit: &mut Visit<'_>, request: &Request) -> Result<(), Co
         return Ok(visit.writer.send_value(&busy).await?);
     }
     let mut transfer = Transfer::begin(life);
-    let (values, nbytes) = read(life, keys).await?;
-    transfer.of(nbytes);
-    let data = values.into_iter();
-    let data = data.map(|(key, payload)| (key.to_value(), Value::Serialized(payload)));
-    let reply = map! {"status" => "OK", "data" => data.collect::<Value>()};
-    visit.writer.send_value(&reply).await?;
-    drop(reply);
+    let reply = read(life, keys).await?;
+    transfer.of(reply.nbytes);
+    visit.writer.send_lent(reply.message()).await?;
     match visit.reader.recv_value().await? {
         Some(acknowledgement) if acknowledgement.is_str("OK") => Ok(()),
         _ => Err(ConnectionError::NotAcknowledged),

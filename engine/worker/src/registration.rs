@@ -3,12 +3,21 @@
 use crate::clock;
 use crate::heartbeat;
 use crate::life::Life;
-use protocol::{Value, map};
+use protocol::{Address, Value, map};
 use std::time::Duration;
 use tracing::{debug, info, warn};
 use transport::{Connection, RecvError};
 
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a try may take: little, because a packet lost on the way to nobody is sent again only after a second; then
+/// more, because a busy scheduler may be slow; then little again.
+const FIRST_PATIENCE: Duration = Duration::from_millis(250);
+const LAST_PATIENCE: Duration = Duration::from_secs(4);
+
+/// When it is first said what is waited for, in seconds; then after three times that, and so on.
+const FIRST_LINE_SECONDS: f64 = 2.0;
+const RAREST_LINE_SECONDS: f64 = 600.0;
 
 #[derive(Debug, thiserror::Error)]
 pub enum RegistrationError {
@@ -33,19 +42,7 @@ pub struct Registered {
 }
 
 pub async fn register(life: &Life, facts: &Facts) -> Result<Registered, RegistrationError> {
-    let attempts = async {
-        loop {
-            match attempt(life, facts).await {
-                Ok(answer) => return answer,
-                Err(problem) => info!(
-                    scheduler = life.scheduler,
-                    error = problem,
-                    "waiting to connect"
-                ),
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-    };
+    let attempts = attempts(life, facts);
     match life.config.death_timeout {
         None => attempts.await,
         Some(timeout) => match tokio::time::timeout(timeout, attempts).await {
@@ -58,14 +55,56 @@ pub async fn register(life: &Life, facts: &Facts) -> Result<Registered, Registra
     }
 }
 
+async fn attempts(life: &Life, facts: &Facts) -> Result<Registered, RegistrationError> {
+    let began = clock::now();
+    let (mut patience, mut next_line) = (FIRST_PATIENCE, FIRST_LINE_SECONDS);
+    loop {
+        let problem = match attempt(life, facts, patience).await {
+            Ok(answer) => return answer,
+            Err(problem) => problem,
+        };
+        patience = match patience < LAST_PATIENCE {
+            true => patience * 2,
+            false => FIRST_PATIENCE,
+        };
+        let waited = clock::now().seconds_since(began);
+        if waited >= next_line {
+            let elapsed_ms = waited * 1000.0;
+            info!(
+                scheduler = life.scheduler,
+                elapsed_ms,
+                error = problem,
+                "waiting to connect"
+            );
+            next_line = (next_line * 3.0).min(next_line + RAREST_LINE_SECONDS);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
 /// A text is a reason to try again.
 async fn attempt(
     life: &Life,
     facts: &Facts,
+    patience: Duration,
 ) -> Result<Result<Registered, RegistrationError>, String> {
-    let connector = life.pool.connector();
-    let connection = connector.connect(&life.scheduler).await;
-    let mut connection = connection.map_err(|error| transport::with_sources(&error))?;
+    let refused = |reason: String| RegistrationError::Refused {
+        address: life.scheduler.clone(),
+        reason,
+    };
+    let target = match Address::parse(&life.scheduler) {
+        Ok(target) => target,
+        Err(error) => return Ok(Err(refused(error.to_string()))),
+    };
+    let connecting = life.pool.connector().connect_once(&target);
+    let mut connection = match tokio::time::timeout(patience, connecting).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) if error.is_fatal() => {
+            return Ok(Err(refused(transport::with_sources(&error))));
+        }
+        Ok(Err(error)) => return Err(transport::with_sources(&error)),
+        Err(_) => return Err("no answer".to_owned()),
+    };
     let start = clock::now();
     let sent = connection.send_value(&request(life, facts)).await;
     sent.map_err(|error| error.to_string())?;
@@ -77,10 +116,7 @@ async fn attempt(
             return Err(error.to_string());
         }
         Err(error) => {
-            return Ok(Err(RegistrationError::Refused {
-                address: life.scheduler.clone(),
-                reason: transport::with_sources(&error),
-            }));
+            return Ok(Err(refused(transport::with_sources(&error))));
         }
     };
     life.clock_seen(start, &reply);

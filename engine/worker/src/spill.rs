@@ -3,11 +3,16 @@
 //! The format is this program's own and lives as long as it. A file goes with the last [`Spilled`] that names it, so that
 //! a reader never finds it gone.
 
-use crate::executor::segment::Filling;
+use crate::executor::lent::Piece;
+use crate::executor::segment::Segment;
+use crate::executor::shared::{Region, SharedMemory};
+use crate::requests::Serialized;
 use bytes::Bytes;
 use protocol::Payload;
+use protocol::frames::{ALIGNMENT, FrameRegion};
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use worker_core::ValueId;
@@ -17,6 +22,8 @@ const SAMPLE_BYTES: usize = 64 * 1024;
 const PAYS_AT: f64 = 0.7;
 /// Below this a frame is not worth the try.
 const SMALL_BYTES: usize = 10_000;
+/// What is read and written at once.
+const PART_BYTES: usize = 1 << 20;
 /// Frames from this size on are read to shared memory.
 const LARGE_BYTES: u64 = 64 * 1024;
 const COMPRESSION_LEVEL: i32 = 1;
@@ -42,20 +49,58 @@ impl Frame {
     }
 
     fn read(&self, input: &mut File) -> io::Result<Bytes> {
-        let mut content = vec![0; self.disk_len as usize];
-        input.read_exact(&mut content)?;
-        if self.is_compressed {
-            content = zstd::bulk::decompress(&content, self.len as usize)?;
-        }
+        let mut content = vec![0; self.len as usize];
+        self.read_to(input, &mut content)?;
         Ok(content.into())
     }
 
-    fn copy(&self, input: &mut File, shared: &mut Filling) -> io::Result<()> {
-        let len = self.len as usize;
-        match self.is_compressed {
-            true => shared.add(len, self.read(input)?.as_ref()),
-            false => shared.add(len, input),
+    fn read_to(&self, input: &mut File, into: &mut [u8]) -> io::Result<()> {
+        if !self.is_compressed {
+            return input.read_exact(into);
         }
+        let mut compressed = vec![0; self.disk_len as usize];
+        input.read_exact(&mut compressed)?;
+        match zstd::bulk::decompress_to_buffer(&compressed, into)? {
+            len if len == into.len() => Ok(()),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+}
+
+/// Room for the large frames of a value, one behind the other.
+struct Large {
+    region: Region,
+    places: Vec<Range<usize>>,
+    filled: usize,
+}
+
+impl Large {
+    /// None if there are no large frames, or no shared memory is to be had.
+    fn of(frames: &[Frame], memory: &SharedMemory) -> Option<Self> {
+        let mut places = Vec::new();
+        let mut end = 0_usize;
+        for frame in frames.iter().filter(|frame| frame.is_large()) {
+            let start = end.next_multiple_of(ALIGNMENT);
+            end = start + frame.len as usize;
+            places.push(start..end);
+        }
+        let region = (end > 0).then(|| memory.region(end).ok())??;
+        Some(Self {
+            region,
+            places,
+            filled: 0,
+        })
+    }
+
+    fn next(&mut self) -> &mut [u8] {
+        let place = self.places[self.filled].clone();
+        self.filled += 1;
+        self.region.part(place)
+    }
+
+    fn finish(self) -> impl Iterator<Item = Bytes> {
+        let whole = Segment::whole(&self.region.into_segment());
+        self.places.into_iter().map(move |place| whole.slice(place))
     }
 }
 
@@ -74,43 +119,60 @@ pub fn file_name(value: ValueId) -> String {
 }
 
 /// Writes a value; to be called where waiting for the disk hurts nobody.
-pub fn write(path: &Path, payload: &Payload) -> io::Result<Spilled> {
+pub fn write(path: &Path, value: &Serialized) -> io::Result<Spilled> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
     }
     let file = Arc::new(SpillFile(path.to_owned()));
     let mut out = File::create(path)?;
-    let mut frames = Vec::with_capacity(payload.frames().len());
-    for frame in payload.frames() {
+    let mut frames = Vec::with_capacity(value.frames.len());
+    for frame in &value.frames {
         let compressed = compress(frame)?;
-        let content: &[u8] = compressed.as_deref().unwrap_or(frame);
-        out.write_all(content)?;
+        match &compressed {
+            Some(content) => out.write_all(content)?,
+            None => copy(frame, &mut out)?,
+        }
         frames.push(Frame {
             len: frame.len() as u64,
-            disk_len: content.len() as u64,
+            disk_len: compressed.as_ref().map_or(frame.len(), Vec::len) as u64,
             is_compressed: compressed.is_some(),
         });
     }
     Ok(Spilled {
         file,
-        header: Bytes::copy_from_slice(payload.header()),
+        header: Bytes::copy_from_slice(&value.header),
         frames: frames.into(),
     })
 }
 
-fn compress(frame: &Bytes) -> io::Result<Option<Vec<u8>>> {
-    if frame.len() < SMALL_BYTES {
+/// Part by part: memory is short when values are spilled.
+fn copy(frame: &Piece, out: &mut File) -> io::Result<()> {
+    if let Piece::Here(content) = frame {
+        return out.write_all(content);
+    }
+    let mut part = vec![0; PART_BYTES.min(frame.len())];
+    for at in (0..frame.len()).step_by(PART_BYTES) {
+        let part = &mut part[..PART_BYTES.min(frame.len() - at)];
+        frame.read(at, part)?;
+        out.write_all(part)?;
+    }
+    Ok(())
+}
+
+fn compress(frame: &Piece) -> io::Result<Option<Vec<u8>>> {
+    let len = frame.len();
+    if len < SMALL_BYTES {
         return Ok(None);
     }
     let pays = |from: usize, to: usize| (to as f64) < (from as f64) * PAYS_AT;
-    let middle = (frame.len() - frame.len().min(SAMPLE_BYTES)) / 2;
-    let sample = &frame[middle..frame.len().min(middle + SAMPLE_BYTES)];
-    let tried = zstd::bulk::compress(sample, COMPRESSION_LEVEL)?;
+    let mut sample = vec![0; len.min(SAMPLE_BYTES)];
+    frame.read((len - sample.len()) / 2, &mut sample)?;
+    let tried = zstd::bulk::compress(&sample, COMPRESSION_LEVEL)?;
     if !pays(sample.len(), tried.len()) {
         return Ok(None);
     }
-    let compressed = zstd::bulk::compress(frame, COMPRESSION_LEVEL)?;
-    Ok(pays(frame.len(), compressed.len()).then_some(compressed))
+    let compressed = zstd::bulk::compress(&frame.whole()?, COMPRESSION_LEVEL)?;
+    Ok(pays(len, compressed.len()).then_some(compressed))
 }
 
 impl Spilled {
@@ -119,28 +181,23 @@ impl Spilled {
     }
 
     /// Reads the value back; to be called where waiting for the disk hurts nobody.
-    pub fn read(&self) -> io::Result<Payload> {
+    pub fn read(&self, memory: &SharedMemory) -> io::Result<Payload> {
         let mut input = File::open(&self.file.0)?;
-        let has_large = self.frames.iter().any(Frame::is_large);
         // Large frames go to shared memory, where the executor takes them from; without any to be had to the heap.
-        let mut shared = has_large.then(Filling::new).and_then(Result::ok);
+        let mut large = Large::of(&self.frames, memory);
         let mut frames = Vec::with_capacity(self.frames.len());
         for frame in self.frames.iter() {
-            let heap = match &mut shared {
-                Some(shared) if frame.is_large() => {
-                    frame.copy(&mut input, shared)?;
+            frames.push(match &mut large {
+                Some(large) if frame.is_large() => {
+                    frame.read_to(&mut input, large.next())?;
                     None
                 }
                 _ => Some(frame.read(&mut input)?),
-            };
-            frames.push(heap);
+            });
         }
-        let mut large = shared
-            .map_or_else(|| Ok(Vec::new()), Filling::finish)?
-            .into_iter();
-        let frames = frames
-            .into_iter()
-            .filter_map(|frame| frame.or_else(|| large.next()));
+        let mut large = large.map(Large::finish).into_iter().flatten();
+        let frames = frames.into_iter();
+        let frames = frames.filter_map(|frame| frame.or_else(|| large.next()));
         Ok(Payload::new(self.header.clone(), frames.collect()))
     }
 }
@@ -148,6 +205,27 @@ impl Spilled {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::executor::lent::Place;
+
+    #[test]
+    fn a_value_that_the_executor_lends_is_written_from_where_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let noise: Vec<u8> = (0..3_000_000_u32)
+            .map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8)
+            .collect();
+        let place = Place {
+            address: noise.as_ptr() as u64,
+            len: noise.len() as u64,
+        };
+        let process = std::process::id() as i32;
+        let value = Serialized {
+            header: Bytes::from_static(b"header"),
+            frames: vec![Piece::Lent { process, place }],
+        };
+        let spilled = write(&directory.path().join("1.value"), &value).unwrap();
+        let back = spilled.read(&SharedMemory::new(None)).unwrap();
+        assert_eq!(back.frames(), [Bytes::from(noise)]);
+    }
 
     #[test]
     fn a_value_comes_back_as_it_was_and_its_file_goes_with_it() {
@@ -158,9 +236,10 @@ mod tests {
             .collect();
         let frames = vec![Bytes::from(vec![7; 500_000]), Bytes::new(), noise.into()];
         let payload = Payload::new(Bytes::from_static(b"header"), frames);
-        let spilled = write(&path, &payload).unwrap();
+        let memory = SharedMemory::new(None);
+        let spilled = write(&path, &Serialized::from(&payload)).unwrap();
         assert!(spilled.disk_bytes() < 200_000, "{}", spilled.disk_bytes());
-        assert_eq!(spilled.read().unwrap(), payload);
+        assert_eq!(spilled.read(&memory).unwrap(), payload);
         drop(spilled);
         assert!(!path.exists());
     }

@@ -1,7 +1,8 @@
 //! One worker through all its lives: begins the next where the last was lost, until nobody wants one.
 
 use crate::config::{Config, SchedulerAt};
-use crate::life::{End, Life};
+use crate::guard::Guard;
+use crate::life::{End, Life, Loss};
 use crate::living::{self, Setting};
 use crate::nanny::{self, Nanny};
 use crate::termination;
@@ -26,22 +27,31 @@ pub enum Outcome {
     Closed,
     /// The Python process died and is not replaced.
     Lost { cause: String },
+    /// It, or something it started, was killed for want of memory, and that is to end the worker.
+    OutOfMemory { cause: String },
 }
 
 pub struct Supervisor {
     config: Rc<Config>,
     name: Option<String>,
     scheduler: String,
+    guard: Rc<Guard>,
     pub nanny: Rc<Nanny>,
     orders: mpsc::UnboundedReceiver<End>,
 }
 
 impl Supervisor {
-    pub fn new(config: &Rc<Config>, name: Option<String>, scheduler: String) -> Self {
+    pub fn new(
+        config: &Rc<Config>,
+        name: Option<String>,
+        scheduler: String,
+        guard: Rc<Guard>,
+    ) -> Self {
         let (sender, orders) = mpsc::unbounded_channel();
         Self {
             config: Rc::clone(config),
             name,
+            guard,
             nanny: Nanny::new(sender, config.nthreads, scheduler.clone()),
             scheduler,
             orders,
@@ -52,7 +62,7 @@ impl Supervisor {
         let mut tasks = JoinSet::new();
         if self.config.nanny {
             let ports = self.config.nanny_ports.clone();
-            let listener = living::listen_on(&self.config, &self.scheduler, ports).await;
+            let listener = living::listen_on(&self.config, &self.scheduler, ports, None).await;
             let listener =
                 listener.context("listen for those who watch the worker (--nanny-port)")?;
             let address = living::contact_of_nanny(&listener, &self.scheduler).await;
@@ -98,20 +108,21 @@ impl Supervisor {
         let end = living::live(&setting, &mut self.orders).await;
         self.nanny.died();
         match end {
-            Ok(End::ExecutorLost { cause, tasks }) if !self.config.nanny => {
-                termination::leave(&cause, &tasks);
-                Ok(Some(Outcome::Lost { cause }))
-            }
-            Ok(End::ExecutorLost { cause, tasks }) => {
-                // Should nothing come after it, this is what is known.
-                termination::leave(&cause, &tasks);
-                warn!(cause, "a new Python process is started");
-                tokio::time::sleep(PAUSE).await;
-                Ok(None)
-            }
-            Ok(End::Restart { .. }) => Ok(None),
+            Ok(End::ExecutorLost(loss)) => Ok(self.lost(loss).await),
+            Ok(End::Restart { .. } | End::Retire { again: true, .. }) => Ok(None),
             Ok(End::Close { .. } | End::Retire { .. } | End::SchedulerGone) => {
                 Ok(Some(Outcome::Closed))
+            }
+            Err(failure)
+                if self.config.end_when_out_of_memory
+                    && self.guard.memory.borrow().shortage().is_some() =>
+            {
+                let loss = Loss {
+                    cause: format!("did not begin: failed to {failure:#}"),
+                    out_of_memory: true,
+                    tasks: Vec::new(),
+                };
+                Ok(self.lost(loss).await)
             }
             Err(failure) if lives == 0 => Err(failure),
             Err(failure) => {
@@ -122,6 +133,25 @@ impl Supervisor {
                 Err(failure)
             }
         }
+    }
+}
+
+impl Supervisor {
+    /// What the loss of the Python process means for the worker, if it is its end.
+    async fn lost(&self, loss: Loss) -> Option<Outcome> {
+        // Should nothing come after it, this is what is known.
+        termination::leave(&self.config, &loss, &self.guard.memory.borrow());
+        self.guard.told();
+        let cause = loss.cause;
+        if loss.out_of_memory && self.config.end_when_out_of_memory {
+            return Some(Outcome::OutOfMemory { cause });
+        }
+        if !self.config.nanny {
+            return Some(Outcome::Lost { cause });
+        }
+        warn!(cause, "a new Python process is started");
+        tokio::time::sleep(PAUSE).await;
+        None
     }
 }
 

@@ -50,8 +50,7 @@ impl Values {
         self.serialized.remove(&value)
     }
 
-    /// A run has ended with this value. Where a run that nobody waits for ends after a newer one, the object it leaves is as
-    /// good, and goes with the newer value.
+    /// A run has ended with this value. That may be heard after a newer value was sent, which has taken its place by then.
     pub fn made(&mut self, key: &Key, value: ValueId) {
         match self.in_executor.get_mut(key) {
             Some(newest) => *newest = (*newest).max(value),

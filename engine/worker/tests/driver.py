@@ -59,8 +59,44 @@ def an_error_reaches_whoever_waits(client, _):
     assert isinstance(after.exception(), ValueError)
 
 
+def a_cancelled_task_that_ends_late_does_not_overwrite_what_has_its_name_by_then(client, workers):
+    with tempfile.TemporaryDirectory() as name:
+        begun, over = pathlib.Path(name, "begun"), pathlib.Path(name, "over")
+
+        def late():
+            begun.touch()
+            while not over.exists():
+                time.sleep(0.005)
+            return "late"
+
+        cancelled = client.submit(late, workers=["first"], key="shared")
+        until(begun.exists)
+        cancelled.cancel()
+        until(lambda: not any(client.processing().values()))
+        newer = client.scatter({"shared": "newer"}, workers=["first"])["shared"]
+        over.touch()
+        # On the same thread: behind the end of the other.
+        after = client.submit(str.upper, newer, workers=["first"])
+        assert after.result(PATIENCE) == "NEWER"
+
+
+def until(reached):
+    deadline = time.monotonic() + PATIENCE
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def functions_run_on_every_worker(client, _):
     assert set(client.run(lambda dask_worker: dask_worker.name).values()) == {"first", "second"}
+
+
+def nannies_tell_what_the_log_says(client, _):
+    logs = client.get_worker_logs(nanny=True)
+    assert len(logs) == 2
+    assert all(any(level == "INFO" and "worker registered" in line for level, line in lines) for lines in logs.values())
+    [[*line], *_] = client.get_worker_logs(n=1, nanny=True).values()
+    assert len(line) == 1
 
 
 def a_task_of_a_killed_executor_runs_again(client, _):
@@ -126,8 +162,8 @@ def a_worker_that_is_told_to_end_hands_over_what_only_it_has(client, workers):
     assert future.result(PATIENCE) == 42
 
 
-def start_scheduler(program, file):
-    flags = ["--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(file)]
+def start_scheduler(program, file, more=()):
+    flags = ["--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(file), *more]
     if program:
         command = [program, "scheduler", *flags, "--python", sys.executable]
     else:

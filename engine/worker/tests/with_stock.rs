@@ -40,7 +40,9 @@ rules! {
     values_move_between_workers
     large_arrays_arrive_whole
     an_error_reaches_whoever_waits
+    a_cancelled_task_that_ends_late_does_not_overwrite_what_has_its_name_by_then
     functions_run_on_every_worker
+    nannies_tell_what_the_log_says
     a_task_of_a_killed_executor_runs_again
     a_task_that_kills_four_executors_is_given_up
     restarting_leaves_workers_with_nothing

@@ -57,7 +57,7 @@ class Clockwork:
 
     def sleep(self) -> None:
         self.is_asleep = True
-        if self.tasks.waiting or self.tasks.running or self.line.outbox:  # came before it could know
+        if self.tasks.runs or self.line.outbox:  # came before it could know
             self.is_asleep = False
             return
         self.bell.acquire()

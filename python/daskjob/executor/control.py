@@ -30,6 +30,7 @@ class Control:
         self.does = {
             "execute": self.execute,
             "withdraw": tasks.withdraw,
+            "cancel": tasks.cancel,
             "put": self.put,
             "drop": self.drop,
             "fetch": values.fetch,
@@ -39,6 +40,8 @@ class Control:
             "status": self.set_status,
             "ping": self.ping,
             "collect": values.collect,
+            "lend": values.lend,
+            "returned": values.returned,
             "close": self.close,
         }
 
@@ -78,8 +81,7 @@ class Control:
             frames = self.arrivals.frames(frames)
         held, tasks = self.values.held, self.tasks
         dependencies = [(name, held.get(name, MISSING)) for name in names]
-        tasks.waiting[number] = Run(number, key, Parcel(header, frames), dependencies, options)
-        tasks.pool._work_queue.put(number)
+        tasks.add(Run(number, key, Parcel(header, frames), dependencies, options))
 
     def put(self, key, value) -> None:
         self.values.put(key, self.arrivals.parcel(value))

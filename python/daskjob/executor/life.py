@@ -100,6 +100,7 @@ async def make(line, settings: dict):
     from .worker import Worker
 
     memory.Open.raise_limit()
+    memory.Receipt.begin(line.post)
     loop = IOLoop.current()
     loop.profile = deque()  # else the worker starts a thread that profiles this loop
     name = settings.get("name")
@@ -114,14 +115,19 @@ async def make(line, settings: dict):
 
 
 async def announce(line, worker) -> None:
+    from . import memory
+
     worker.told_handlers = worker.added_handlers()
     worker.is_ready = True
     information = await worker.get_startup_information()
+    probe = os.urandom(16)
+    worker.probe = memory.Lent(probe)  # while this lives
     facts = {
         "pid": os.getpid(),
         "versions": worker.versions(),
         "handlers": worker.told_handlers,
         "startup_information": {name: value for name, value in information.items() if is_plain(name, value)},
+        "probe": [worker.probe.address, probe],
     }
     line.post(["ready", facts])
 

@@ -1,12 +1,13 @@
-"""Frames in shared memory: large buffers go through memfds, written once and mapped, never copied again.
+"""Frames that are not copied: memfds, written once and mapped; and memory of this process that the worker reads.
 
-Owns descriptors (closed with the last object that needs them) and their number. Must not know values or messages.
-Invariant: a memfd that arrived is written to by nobody but us, so what is mapped from it may be changed in place, as a
-value in a stock worker may.
+Owns descriptors (closed with the last object that needs them), their number, and receipts for what arrived. Must not know
+values or messages. Invariant: a memfd that arrived is written to by nobody but us until its receipt is gone, so what is
+mapped from it may be changed in place, as a value in a stock worker may.
 """
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
 import resource
@@ -42,11 +43,20 @@ class Open:
 class Segment:
     """A memfd of ours or of the worker's, open until nothing refers to it."""
 
+    #: Of a memfd of the worker's.
+    receipt = None
+
     def __init__(self, descriptor: int):
         self.descriptor = descriptor
         self.lock = threading.Lock()
         self.whole: memoryview | None = None
         Open.count += 1
+
+    @classmethod
+    def received(cls, descriptor: int) -> Segment:
+        segment = cls(descriptor)
+        segment.receipt = Receipt(os.fstat(descriptor).st_ino)
+        return segment
 
     def __del__(self):
         Open.count -= 1
@@ -61,8 +71,9 @@ class Segment:
             if self.whole is None:
                 size = os.fstat(self.descriptor).st_size
                 try:
-                    populate = getattr(mmap, "MAP_POPULATE", 0)
-                    self.whole = memoryview(mmap.mmap(self.descriptor, size, mmap.MAP_SHARED | populate))
+                    mapping = Mapping(self.descriptor, size, mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0))
+                    mapping.receipt = self.receipt
+                    self.whole = memoryview(mapping)
                 except OSError:  # too many maps or files: a copy does as well
                     self.whole = memoryview(self.read(size))
             return self.whole
@@ -76,6 +87,83 @@ class Segment:
                 raise OSError("shared memory is shorter than it was")
             offset += count
         return data
+
+
+class Mapping(mmap.mmap):
+    """What values are made of keeps it, and it the receipt, longer than the segment lives."""
+
+    receipt = None
+
+
+class Receipt:
+    """The worker is told when it goes: then nothing here refers to that memory any more, and it may be filled anew."""
+
+    __slots__ = ("number", "forks")
+    tell = None
+    forked = 0
+
+    def __init__(self, number: int):
+        self.number, self.forks = number, Receipt.forked
+
+    def __del__(self):
+        if Receipt.tell is not None:
+            mine = [self.number]
+            # A process that a task forked meanwhile may still look at it.
+            Receipt.tell(["released", mine, []] if self.forks == Receipt.forked else ["released", [], mine])
+
+    @classmethod
+    def begin(cls, tell) -> None:
+        cls.tell = staticmethod(tell)
+        os.register_at_fork(after_in_parent=cls.forks_once_more, after_in_child=cls.let_go)
+
+    @classmethod
+    def forks_once_more(cls) -> None:
+        cls.forked += 1
+
+    @classmethod
+    def let_go(cls) -> None:
+        cls.tell = None
+
+
+class Buffer(ctypes.Structure):
+    """`Py_buffer`."""
+
+    _fields_ = [
+        ("address", ctypes.c_void_p),
+        ("owner", ctypes.c_void_p),
+        ("length", ctypes.c_ssize_t),
+        ("item", ctypes.c_ssize_t),
+        ("readonly", ctypes.c_int),
+        ("dimensions", ctypes.c_int),
+        ("format", ctypes.c_char_p),
+        ("shape", ctypes.c_void_p),
+        ("strides", ctypes.c_void_p),
+        ("suboffsets", ctypes.c_void_p),
+        ("internal", ctypes.c_void_p),
+    ]
+
+
+get_buffer = ctypes.pythonapi.PyObject_GetBuffer
+get_buffer.argtypes = [ctypes.py_object, ctypes.POINTER(Buffer), ctypes.c_int]
+release_buffer = ctypes.pythonapi.PyBuffer_Release
+release_buffer.argtypes = [ctypes.POINTER(Buffer)]
+release_buffer.restype = None
+
+
+class Lent:
+    """A frame that stays where it is for as long as this lives; the worker reads it there."""
+
+    __slots__ = ("buffer", "address", "length")
+
+    def __init__(self, frame):
+        self.buffer = None
+        buffer = Buffer()
+        get_buffer(frame, ctypes.byref(buffer), 0)
+        self.buffer, self.address, self.length = buffer, buffer.address, buffer.length
+
+    def __del__(self):
+        if self.buffer is not None:
+            release_buffer(ctypes.byref(self.buffer))
 
 
 class Piece:
@@ -105,6 +193,10 @@ class Parcel:
     def shared_bytes(self) -> int:
         return sum(frame.length for frame in self.frames if type(frame) is Piece)
 
+    @property
+    def lent(self) -> list[Lent]:
+        return [frame for frame in self.frames if type(frame) is Lent]
+
     def buffers(self) -> list:
         return [frame.view() if type(frame) is Piece else frame for frame in self.frames]
 
@@ -128,7 +220,7 @@ class Arrivals:
     def piece(self, index: int, offset: int, length: int) -> Piece:
         segment = self.segments.get(index)
         if segment is None:
-            segment = self.segments[index] = Segment(self.descriptors[index])
+            segment = self.segments[index] = Segment.received(self.descriptors[index])
         return Piece(segment, offset, length)
 
     def close_others(self) -> None:
@@ -152,9 +244,11 @@ class Departures:
         return [parcel.header, self.frames(parcel.frames)]
 
     def frames(self, frames: list) -> list:
-        return [self.named(frame) if type(frame) is Piece else frame for frame in frames]
+        return [frame if type(frame) is bytes else self.named(frame) for frame in frames]
 
-    def named(self, piece: Piece):
+    def named(self, piece: Piece | Lent):
+        if type(piece) is Lent:
+            return piece.address, piece.length
         known = self.segments.get(id(piece.segment))
         if known is None:
             known = self.segments[id(piece.segment)] = (len(self.descriptors), piece.segment)
@@ -177,6 +271,11 @@ def shared(frames: list) -> list:
             for frame in frames
         ]
     return [frame if type(frame) is bytes else bytes(frame) for frame in frames]
+
+
+def lent(frames: list) -> list:
+    """Frames with the large ones left where they are."""
+    return [Lent(frame) if size_of(frame) >= IN_SHARED_MEMORY_BYTES else bytes(frame) for frame in frames]
 
 
 def new_descriptor() -> int | None:

@@ -32,7 +32,7 @@ SHORT_SECONDS = 0.001
 class Run:
     """One execution of a task, asked for and not yet answered."""
 
-    __slots__ = ("number", "key", "spec", "dependencies", "options", "task", "start", "seceded", "thread", "shown")
+    __slots__ = ("number", "key", "spec", "dependencies", "options", "task", "start", "seceded", "thread", "shown", "cancelled")
 
     def __init__(self, number, key, spec, dependencies, options):
         self.number, self.key, self.spec = number, key, spec
@@ -41,7 +41,8 @@ class Run:
         self.options = options
         #: `shown` is what `worker.state.tasks` gave for it.
         self.task = self.start = self.thread = self.shown = None
-        self.seceded = False
+        #: Cancelled: what it makes must not be held. Read and written with the lock of the values.
+        self.seceded = self.cancelled = False
 
     @property
     def annotations(self) -> dict:
@@ -98,8 +99,9 @@ class Tasks:
 
     def __init__(self, line, values, nthreads: int, prefix: str):
         self.line, self.values = line, values
+        #: Those that nobody has claimed, and all that are not answered.
         self.waiting: dict[int, Run] = {}
-        self.running: dict = {}
+        self.runs: dict[int, Run] = {}
         self.starts = specs.SharedStarts()
         self.types = outcomes.Types()
         self.pool = TaskPool(self, nthreads, prefix)
@@ -110,17 +112,33 @@ class Tasks:
 
     # -- from the worker -----------------------------------------------------------------------------------------------
 
+    def add(self, run: Run) -> None:
+        self.runs[run.number] = self.waiting[run.number] = run
+        self.pool._work_queue.put(run.number)
+
     def withdraw(self, numbers) -> None:
-        waiting = self.waiting
-        given_back = [number for number in numbers if waiting.pop(number, None) is not None]
-        self.line.post(["withdrawn", given_back])
+        self.line.post(["withdrawn", self.unclaimed(numbers)])
+
+    def unclaimed(self, numbers) -> list[int]:
+        """Those of them that have not begun, and now never will."""
+        given_back = [number for number in numbers if self.waiting.pop(number, None) is not None]
+        for number in given_back:
+            del self.runs[number]
+        return given_back
+
+    def cancel(self, numbers) -> None:
+        """What has begun goes on and is answered when it ends, but leaves no value behind."""
+        given_back = self.unclaimed(numbers)
+        with self.values.lock:
+            for number in numbers:
+                if (run := self.runs.get(number)) is not None:
+                    run.cancelled = True
+        if given_back:
+            self.line.post(["withdrawn", given_back])
 
     def run_with(self, key) -> Run | None:
         """The run of a key, waiting or running."""
-        run = self.running.get(key)
-        if run is None:
-            run = next((run for run in list(self.waiting.values()) if run.key == key), None)
-        return run
+        return next((run for run in list(self.runs.values()) if run.key == key and not run.cancelled), None)
 
     # -- a thread of the pool ------------------------------------------------------------------------------------------
 
@@ -176,6 +194,7 @@ class Tasks:
             elsewhere = self.place(run) if is_coroutine or run.annotations else None
         except BaseException as error:
             outcomes.without_our_frames(error)
+            self.runs.pop(run.number, None)
             self.line.outbox.append(outcomes.erred(run.number, error, None, None, ident))
             return now()
         run.spec = run.dependencies = None
@@ -186,7 +205,6 @@ class Tasks:
         worker = self.worker
         state["key"], state["daskjob_run"] = key, run
         worker.active_threads[ident] = key
-        self.running[key] = run
         call = context.copy().run
         if run.options:
             task = self.annotated(run, task)
@@ -199,8 +217,9 @@ class Tasks:
             stop = now()
             message = self.failed(run, error, start, stop, ident)
         else:
-            self.keep(run, value)
-        self.running.pop(key, None)
+            if not self.keep(run, value):
+                message = ["withdrawn", [run.number]]
+        self.runs.pop(run.number, None)
         worker.active_threads.pop(ident, None)
         state["daskjob_run"] = None
         self.line.outbox.append(message)
@@ -214,11 +233,16 @@ class Tasks:
             raise KeyError(key)
         return proxy
 
-    def keep(self, run: Run, value) -> None:
-        if run.options and run.options.get("actor"):
-            self.worker.state.actors[run.key] = value
-        else:
-            self.values.add(run.key, value)
+    def keep(self, run: Run, value) -> bool:
+        """False where nobody wants it any more; with the lock, so that it cannot replace what is put there behind that."""
+        with self.values.lock:
+            if run.cancelled:
+                return False
+            if run.options and run.options.get("actor"):
+                self.worker.state.actors[run.key] = value
+            else:
+                self.values.hold(run.key, value)
+        return True
 
     def failed(self, run: Run, error: BaseException, start, stop, ident) -> list:
         if isinstance(error, (SystemExit, KeyboardInterrupt)):
@@ -250,7 +274,7 @@ class Tasks:
 
     def seceded_elsewhere(self, key) -> None:
         """A task of a named executor said so: the thread that waits for it loses its slot."""
-        run = self.running.get(key)
+        run = self.run_with(key)
         if run is not None and not run.seceded and run.thread is not None:
             self.secede(run)
             self.pool.replace(run.thread)
@@ -271,12 +295,11 @@ class Tasks:
         from . import elsewhere
 
         run.thread = threading.current_thread()
-        self.running[run.key] = run
         thread_state.key = run.key
         message, value = elsewhere.result(self, run, task, data, executor)
-        if message[0] == "done":
-            self.keep(run, value)
-        self.running.pop(run.key, None)
+        if message[0] == "done" and not self.keep(run, value):
+            message = ["withdrawn", [run.number]]
+        self.runs.pop(run.number, None)
         if run.seceded:
             pool_state.proceed = False  # another thread has this one's place
         self.line.outbox.append(message)

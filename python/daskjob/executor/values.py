@@ -67,15 +67,15 @@ def unseal(parcel: Parcel):
     return merge_and_deserialize(header, buffers)
 
 
-def seal(value) -> tuple[Parcel, str | None]:
-    """The value as stock gives it to a peer, and why it could not be serialised."""
+def seal(value, place=memory.shared) -> tuple[Parcel, str | None]:
+    """The value as stock gives it to a peer, its large frames placed so; and why it could not be serialised."""
     header, frames = serialize_and_split(Serialize(value), on_error="message")
     reason = None
     if header.get("serializer") == "error":
         reason = "\n".join(bytes(frame).decode("utf-8", "replace") for frame in frames)
     header["num-sub-frames"] = len(frames)
     packed = msgpack.packb(header, default=msgpack_encode_default, use_bin_type=True)
-    return Parcel(packed, memory.shared(frames)), reason
+    return Parcel(packed, place(frames)), reason
 
 
 class Values:
@@ -84,7 +84,8 @@ class Values:
     def __init__(self, line, memory_limit: int | None, proxy_of_actor):
         self.line = line
         self.held: dict = {}
-        self.lock = threading.Lock()
+        #: What it drops may be a value of the user's whose end runs code that comes back here.
+        self.lock = threading.RLock()
         self.proxy_of_actor = proxy_of_actor
         #: key → (value, parcel): values that have shared memory; of those made here (copies) the oldest go first.
         self.parcels: dict = {}
@@ -92,6 +93,9 @@ class Values:
         self.copied_bytes = 0
         self.copied_bytes_at_most = memory_limit // 10 if memory_limit else KEPT_BYTES_WITHOUT_LIMIT
         self.requests: queue.SimpleQueue = queue.SimpleQueue()
+        #: Where large frames of live values go; and what the worker reads now, by request.
+        self.place = memory.shared
+        self.lent: dict[int, list] = {}
 
     # -- from the worker -----------------------------------------------------------------------------------------------
 
@@ -117,6 +121,14 @@ class Values:
     def collect(self) -> None:
         self.requests.put((COLLECT, None))
 
+    def lend(self) -> None:
+        """The worker can read what is in this process."""
+        self.place = memory.lent
+
+    def returned(self, requests) -> None:
+        returned = [self.lent.pop(request, None) for request in requests]
+        self.requests.put((None, returned))
+
     def fetch(self, request, keys) -> None:
         held = self.held
         self.requests.put((request, [(key, held.get(key, MISSING)) for key in keys]))
@@ -124,9 +136,13 @@ class Values:
     # -- from tasks and plugins ----------------------------------------------------------------------------------------
 
     def add(self, key, value) -> None:
+        with self.lock:
+            self.hold(key, value)
+
+    def hold(self, key, value) -> None:
+        """With the lock held."""
         if self.parcels:
-            with self.lock:
-                self.forget_parcel(key)
+            self.forget_parcel(key)
         self.held[key] = value
 
     def open(self, key, entry):
@@ -165,6 +181,8 @@ class Values:
                 continue
             if reason is not None:
                 failed.append([key, pickled(TypeError(reason)), reason])
+            if lent := parcel.lent:
+                self.lent.setdefault(request, []).extend(lent)
             found.append([key, departures.value(parcel)])
             size += sum(map(len, (frame for frame in parcel.frames if type(frame) is bytes))) + parcel.shared_bytes
             if size >= PART_BYTES or len(departures.descriptors) >= PART_DESCRIPTORS:
@@ -181,7 +199,7 @@ class Values:
         known = self.parcels.get(key)
         if known is not None and known[0] is entry:
             return known[1], None
-        parcel, reason = seal(entry)
+        parcel, reason = seal(entry, self.place)
         if reason is None and parcel.shared_bytes:
             self.keep(key, entry, parcel)
         return parcel, reason

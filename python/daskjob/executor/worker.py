@@ -95,8 +95,7 @@ class States(Mapping):
         return state
 
     def __iter__(self):
-        keys = {run.key: None for run in list(self.tasks.waiting.values())}
-        keys.update(dict.fromkeys(list(self.tasks.running)))
+        keys = {run.key: None for run in list(self.tasks.runs.values()) if not run.cancelled}
         keys.update(dict.fromkeys(list(self.values_held.held)))
         return iter(keys)
 
@@ -186,7 +185,7 @@ class Worker(stock.Worker):
 
     async def close_gracefully(self, restart=None, reason="worker-close-gracefully"):
         restart = self.lifetime_restart if restart is None else restart
-        self.line.post(["leave", "restart" if restart else "close_gracefully", str(reason)])
+        self.line.post(["leave", "restart_gracefully" if restart else "close_gracefully", str(reason)])
 
     # -- to the scheduler ----------------------------------------------------------------------------------------------
 
@@ -277,7 +276,7 @@ class Worker(stock.Worker):
 
     def trigger_profile(self) -> None:
         active = self.active_threads.copy()
-        frames = sys._current_frames()
+        frames = frames_of(active)
         with self.profiling:
             for ident, key in active.items():
                 if (frame := frames.get(ident)) is not None:
@@ -297,12 +296,19 @@ class Worker(stock.Worker):
             return await super().get_profile_metadata(*arguments, **named)
 
     def get_call_stack(self, keys=None):
-        frames = sys._current_frames()
+        active = self.active_threads.copy()
+        frames = frames_of(active)
         stacks = {}
-        for ident, key in self.active_threads.copy().items():
+        for ident, key in active.items():
             if ident in frames and (keys is None or key in keys):
                 stacks[key] = profile.call_stack(frames[ident])
         return stacks
+
+
+def frames_of(threads) -> dict:
+    """What these threads do. Not the caller's own frame: it would refer to itself, and all the others' values live until a
+    collection of garbage."""
+    return {ident: frame for ident, frame in sys._current_frames().items() if ident in threads}
 
 
 def has_hook(plugin) -> bool:

@@ -3,7 +3,7 @@
 use architecture::workspace::{Crate, crates, linked_into};
 
 /// Every crate with the crates of ours it may use. A crate that is not built yet keeps its line.
-const ARROWS: [(&str, &[&str]); 23] = [
+const ARROWS: [(&str, &[&str]); 25] = [
     // words
     ("contract", &[]),
     ("crd", &["contract"]),
@@ -16,13 +16,19 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ("worker-core", &["protocol"]),
     // connections and programs
     ("transport", &["protocol"]),
-    ("launch", &["contract", "protocol", "transport"]),
+    ("configuration", &["contract"]),
+    ("container", &["contract"]),
+    (
+        "launch",
+        &["container", "contract", "protocol", "transport"],
+    ),
     (
         "scheduler",
         &[
             "scheduler-core",
             "protocol",
             "transport",
+            "configuration",
             "contract",
             "telemetry",
         ],
@@ -33,6 +39,8 @@ const ARROWS: [(&str, &[&str]); 23] = [
             "worker-core",
             "protocol",
             "transport",
+            "configuration",
+            "container",
             "contract",
             "telemetry",
         ],

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use transport::TlsVersion;
 
-use super::read::{self, BadValue, Reader};
-use super::tree::{Raw, Tree};
+use configuration::read::{self, BadValue, Reader};
+use configuration::tree::{Raw, Tree};
 
 const KIB: u64 = 1024;
 

@@ -3,8 +3,8 @@
 //! Fields that nobody asks for are ignored, so that a newer peer may send more than we know.
 
 use super::RpcError;
-use crate::config::units;
 use bytes::Bytes;
+use configuration::units;
 use protocol::{Key, Text, Value};
 
 /// The keyword arguments of one request.

@@ -2,11 +2,11 @@
 //! waits for it, because the client relies on the order of its own messages. Nobody else waits.
 
 use super::{StreamEnd, run};
-use crate::config::units::parse_timedelta;
 use crate::context::Context;
 use crate::core_loop::{AddClient, GraphUnderWay, Input, Stopped};
 use crate::graph::{GraphError, places};
 use crate::mismatch;
+use configuration::units::parse_timedelta;
 use contract::distributed;
 use protocol::messages::{FromClient, UpdateGraph, decode_client_batch};
 use protocol::{Key, Value, map};

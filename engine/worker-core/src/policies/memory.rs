@@ -61,6 +61,13 @@ impl MemoryPolicy {
         self.target
     }
 
+    /// Whether values on their way to disk still take so much memory that nothing is to begin before they are there: what
+    /// tasks make would come faster than it goes.
+    pub fn is_choked(&self, in_memory: u64, leaving: u64) -> bool {
+        let most = self.spill.or(self.pause);
+        leaving > 0 && most.is_some_and(|most| in_memory > most)
+    }
+
     pub fn judge(&mut self, process_bytes: u64, status: WorkerStatus) -> Verdict {
         let above = |threshold: Option<u64>| threshold.is_some_and(|most| process_bytes > most);
         let enough = self.target.or(self.spill);

@@ -40,6 +40,25 @@ fn beyond_the_target_the_value_that_was_used_longest_ago_is_spilled() {
 }
 
 #[test]
+fn nothing_begins_while_too_much_is_on_its_way_to_disk() {
+    let mut scene = scene();
+    make(&mut scene, "a", 40);
+    assert_eq!(make(&mut scene, "b", 40), ["finished b of 2", "spill a"]);
+    assert!(scene.compute(task("c")).is_empty());
+    assert_eq!(scene.spilled("a", WRITTEN), ["a is on disk", "run c"]);
+}
+
+#[test]
+fn a_disk_that_takes_nothing_holds_nothing_up() {
+    let mut scene = scene();
+    make(&mut scene, "a", 40);
+    make(&mut scene, "b", 40);
+    assert!(scene.compute(task("c")).is_empty());
+    let told = scene.spilled("a", SpillOutcome::DiskFailed);
+    assert!(told.contains(&"run c".to_owned()), "{told:?}");
+}
+
+#[test]
 fn a_value_bigger_than_the_target_is_spilled_itself() {
     let mut scene = scene();
     assert_eq!(make(&mut scene, "a", 61), ["finished a of 1", "spill a"]);
@@ -62,10 +81,10 @@ fn a_spilled_value_that_is_needed_is_in_memory_again_and_others_make_room() {
 fn a_value_that_is_needed_while_it_is_being_spilled_stays() {
     let mut scene = scene();
     for name in ["a", "b", "c"] {
-        make(&mut scene, name, 30);
+        make(&mut scene, name, 22);
     }
     assert_eq!(
-        scene.compute(task("x").needing("a", 30, &["p1"])),
+        scene.compute(task("x").needing("a", 22, &["p1"])),
         ["run x", "spill b"]
     );
     assert_eq!(scene.spilled("a", WRITTEN), ["a is not on disk"]);
@@ -110,10 +129,10 @@ fn no_more_is_spilled_than_may_be() {
         config.memory_limit = Some(100);
         config.max_spill = Some(40);
     });
-    make(&mut scene, "a", 30);
-    make(&mut scene, "b", 30);
-    assert_eq!(make(&mut scene, "c", 30), ["finished c of 3", "spill a"]);
-    assert_eq!(make(&mut scene, "d", 30), ["finished d of 4"]);
+    make(&mut scene, "a", 22);
+    make(&mut scene, "b", 22);
+    assert_eq!(make(&mut scene, "c", 22), ["finished c of 3", "spill a"]);
+    assert_eq!(make(&mut scene, "d", 22), ["finished d of 4"]);
 }
 
 #[test]

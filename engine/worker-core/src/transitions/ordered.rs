@@ -129,7 +129,7 @@ impl Worker {
 
     /// Fills free threads.
     pub(crate) fn start_runs(&mut self, fx: &mut Effects) {
-        if !self.is_running() {
+        if !self.is_running() || self.is_choked() {
             return;
         }
         while (self.runs.on_threads() < self.config.nthreads || self.may_run_ahead())
@@ -137,6 +137,11 @@ impl Worker {
         {
             self.start_run(place.task, class, fx);
         }
+    }
+
+    pub(crate) fn is_choked(&self) -> bool {
+        self.memory
+            .is_choked(self.store.in_memory, self.store.leaving)
     }
 
     /// All threads are taken; the next run may lie ready behind others if everything is short.

@@ -4,6 +4,7 @@
 
 use super::message::{FromExecutor, MessageError, read_packet};
 use super::packet::{DESCRIPTORS_AT_MOST, Packet, Packets};
+use super::shared::SharedMemory;
 use bytes::{Buf, BytesMut};
 use rustix::io::Errno;
 use rustix::net::{
@@ -17,6 +18,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
+use std::sync::Arc;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
@@ -52,7 +54,7 @@ pub enum LineError {
 }
 
 impl Line {
-    pub fn new(socket: UnixStream) -> io::Result<Self> {
+    pub fn new(socket: UnixStream, memory: Arc<SharedMemory>) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         // SAFETY: the stream keeps its descriptor open and the same for as long as it lives.
@@ -60,7 +62,7 @@ impl Line {
         Ok(Self {
             shared: Rc::new(Shared {
                 socket,
-                packets: RefCell::default(),
+                packets: RefCell::new(Packets::new(memory)),
                 blocked: Notify::new(),
             }),
         })

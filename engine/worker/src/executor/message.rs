@@ -1,9 +1,10 @@
 //! Messages of the executor, and how they are read from a packet. `docs/executor-protocol.md` is the contract.
 
+use super::lent::Place;
 use super::segment::Segment;
 use bytes::Bytes;
 use protocol::msgpack::{Kind, Reader};
-use protocol::{DecodeError, Frames, Key, Payload, Text, Value};
+use protocol::{DecodeError, Frames, Key, Text, Value};
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -13,6 +14,9 @@ pub enum FromExecutor {
     Ready {
         versions: Value,
         startup_information: Value,
+        process: Option<i32>,
+        /// Something to be found in its memory, and where.
+        probe: Option<(u64, Bytes)>,
     },
     Refused {
         text: Text,
@@ -44,7 +48,7 @@ pub enum FromExecutor {
     Withdrawn(Vec<u64>),
     Values {
         request: u64,
-        found: Vec<(Key, Payload)>,
+        found: Vec<(Key, Served)>,
         failed: Vec<Failed>,
         more: bool,
     },
@@ -65,6 +69,22 @@ pub enum FromExecutor {
         reason: Text,
     },
     Pong,
+    /// Shared memory that nothing there refers to any more; whether a process it forked may see it.
+    Released(Vec<(u64, bool)>),
+}
+
+/// A value of the executor's, serialized.
+#[derive(Debug)]
+pub struct Served {
+    pub header: Bytes,
+    pub frames: Vec<ServedFrame>,
+}
+
+#[derive(Debug)]
+pub enum ServedFrame {
+    Here(Bytes),
+    /// To be read there.
+    Lent(Place),
 }
 
 /// When and where a run was, in seconds since 1970; nil where it did not begin.
@@ -220,6 +240,14 @@ fn read_message(r: &mut Reader<'_>, arrivals: &mut Arrivals) -> Result<FromExecu
             r.skip()?;
             FromExecutor::Pong
         }
+        b"released" => {
+            let mut released = Vec::new();
+            for is_tainted in [false, true] {
+                let numbers = list(r, |r| Ok(r.read_u64()?))?;
+                released.extend(numbers.into_iter().map(|number| (number, is_tainted)));
+            }
+            FromExecutor::Released(released)
+        }
         b"ready" => ready(Value::read_plain(r)?),
         b"refused" => FromExecutor::Refused {
             text: r.read_text()?,
@@ -233,9 +261,19 @@ fn read_message(r: &mut Reader<'_>, arrivals: &mut Arrivals) -> Result<FromExecu
 }
 
 fn ready(mut facts: Value) -> FromExecutor {
+    let process = facts.get("pid").and_then(Value::as_u64);
     FromExecutor::Ready {
         versions: facts.take("versions").unwrap_or_default(),
         startup_information: facts.take("startup_information").unwrap_or_default(),
+        process: process.and_then(|process| i32::try_from(process).ok()),
+        probe: facts.take("probe").and_then(probe),
+    }
+}
+
+fn probe(value: Value) -> Option<(u64, Bytes)> {
+    match value.as_array()? {
+        [address, Value::Bin(content)] => Some((address.as_u64()?, content.clone())),
+        _ => None,
     }
 }
 
@@ -272,12 +310,29 @@ fn list<T>(
     Ok(items)
 }
 
-fn found(r: &mut Reader<'_>, arrivals: &mut Arrivals) -> Result<(Key, Payload), MessageError> {
+fn found(r: &mut Reader<'_>, arrivals: &mut Arrivals) -> Result<(Key, Served), MessageError> {
     r.read_array_len()?;
     let key = Key::read(r)?;
     r.read_array_len()?;
     let header = r.read_bytes()?;
-    Ok((key, Payload::new(header, frames(r, arrivals)?)))
+    let frames = list(r, |r| served_frame(r, arrivals))?;
+    Ok((key, Served { header, frames }))
+}
+
+fn served_frame(r: &mut Reader<'_>, arrivals: &mut Arrivals) -> Result<ServedFrame, MessageError> {
+    if r.kind()? != Kind::Array {
+        return Ok(ServedFrame::Here(r.read_bytes()?));
+    }
+    match r.read_array_len()? {
+        2 => Ok(ServedFrame::Lent(Place {
+            address: r.read_u64()?,
+            len: r.read_u64()?,
+        })),
+        _ => {
+            let (index, offset, len) = (r.read_u64()?, r.read_u64()?, r.read_u64()?);
+            Ok(ServedFrame::Here(arrivals.piece(index, offset, len)?))
+        }
+    }
 }
 
 fn failed(r: &mut Reader<'_>) -> Result<Failed, MessageError> {
@@ -303,6 +358,7 @@ fn frames(r: &mut Reader<'_>, arrivals: &mut Arrivals) -> Result<Vec<Bytes>, Mes
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::executor::shared::SharedMemory;
     use protocol::{array, encode_value};
     use std::os::fd::AsFd;
 
@@ -312,7 +368,8 @@ mod tests {
 
     fn shared_memory(bytes: usize) -> OwnedFd {
         let frame = Bytes::from(vec![7; bytes]);
-        let (segment, _) = Segment::of_frames(&[&frame]).unwrap();
+        let memory = SharedMemory::new(None);
+        let (segment, _) = memory.copy_of(&[&frame]).unwrap();
         segment.descriptor().as_fd().try_clone_to_owned().unwrap()
     }
 
@@ -329,7 +386,7 @@ mod tests {
 
     #[test]
     fn a_frame_beyond_its_shared_memory_is_refused() {
-        for piece in [array![0, 64, 37], array![1, 0, 1], array![0, -1, 1]] {
+        for piece in [array![0, 64, 65_536], array![1, 0, 1], array![0, -1, 1]] {
             let body = packet(array!["answer", 5, array![piece]]);
             assert!(read_packet(&body, vec![shared_memory(100)]).is_err());
         }

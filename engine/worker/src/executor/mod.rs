@@ -2,8 +2,10 @@
 //!
 //! Knows nothing of tasks' states; `docs/executor-protocol.md` is what both ends keep.
 
+pub mod lent;
 pub mod line;
 pub mod message;
 pub mod packet;
 pub mod process;
 pub mod segment;
+pub mod shared;

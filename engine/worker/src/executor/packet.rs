@@ -4,6 +4,7 @@
 //! last has no room for its own.
 
 use super::segment::{Segment, locate};
+use super::shared::SharedMemory;
 use bytes::Bytes;
 use protocol::messages::ComputeTask;
 use protocol::msgpack::{
@@ -60,19 +61,19 @@ pub struct Packets {
     open: Packet,
     /// Values to be dropped, gathered to one message.
     dropped: Vec<Key>,
+    memory: Arc<SharedMemory>,
 }
 
-impl Default for Packets {
-    fn default() -> Self {
+impl Packets {
+    pub fn new(memory: Arc<SharedMemory>) -> Self {
         Self {
             sealed: VecDeque::new(),
             open: Packet::new(),
             dropped: Vec::new(),
+            memory,
         }
     }
-}
 
-impl Packets {
     /// The next packet to be written, whole.
     pub fn next(&mut self) -> Option<&mut Packet> {
         if self.sealed.is_empty() {
@@ -101,14 +102,16 @@ impl Packets {
     }
 
     fn begin_now(&mut self, name: &[u8], parts: usize, frames: &[&[Bytes]]) -> Vec<Vec<Place>> {
-        let mut needed = Needed::default();
+        let mut needed = Needed::new(&self.memory);
         let places = frames.iter().map(|frames| needed.place(frames)).collect();
-        let full = self.open.segments.len() + needed.segments.len() > DESCRIPTORS_AT_MOST;
+        let mut segments = needed.segments;
+        let full = self.open.segments.len() + segments.len() > DESCRIPTORS_AT_MOST;
         if full || self.open.bytes.len() > LONG_BYTES {
             self.seal();
         }
         let base = self.open.segments.len() as u64;
-        self.open.segments.append(&mut needed.segments);
+        segments.iter().for_each(|segment| segment.give());
+        self.open.segments.append(&mut segments);
         self.open.messages += 1;
         write_array_len(&mut self.open.bytes, parts);
         self.open.bytes.extend_from_slice(name);
@@ -169,10 +172,18 @@ impl Packets {
     }
 
     pub fn withdraw(&mut self, runs: &[u64]) {
-        self.begin(snippet!("withdraw"), 2, &[]);
-        write_array_len(&mut self.open.bytes, runs.len());
-        runs.iter()
-            .for_each(|run| write_u64(&mut self.open.bytes, *run));
+        self.numbers(snippet!("withdraw"), runs);
+    }
+
+    pub fn cancel(&mut self, runs: &[u64]) {
+        self.numbers(snippet!("cancel"), runs);
+    }
+
+    fn numbers(&mut self, name: &[u8], numbers: &[u64]) {
+        self.begin(name, 2, &[]);
+        let out = &mut self.open.bytes;
+        write_array_len(out, numbers.len());
+        numbers.iter().for_each(|number| write_u64(out, *number));
     }
 
     pub fn put(&mut self, key: &Key, payload: &Payload) {
@@ -229,6 +240,16 @@ impl Packets {
         write_u64(&mut self.open.bytes, number);
     }
 
+    /// Values are lent from now on, where they are large.
+    pub fn lend(&mut self) {
+        self.begin(snippet!("lend"), 1, &[]);
+    }
+
+    /// What was lent for this request is not read any more.
+    pub fn returned(&mut self, request: u64) {
+        self.numbers(snippet!("returned"), &[request]);
+    }
+
     pub fn collect(&mut self) {
         self.begin(snippet!("collect"), 1, &[]);
     }
@@ -247,12 +268,19 @@ enum Place {
 }
 
 /// Shared memory that a message's frames need.
-#[derive(Default)]
-struct Needed {
+struct Needed<'a> {
     segments: Vec<Arc<Segment>>,
+    memory: &'a SharedMemory,
 }
 
-impl Needed {
+impl<'a> Needed<'a> {
+    fn new(memory: &'a SharedMemory) -> Self {
+        Self {
+            segments: Vec::new(),
+            memory,
+        }
+    }
+
     /// Frames that lie in shared memory stay there; large ones that do not are written to a new segment together.
     fn place(&mut self, frames: &[Bytes]) -> Vec<Place> {
         let mut places: Vec<Place> = frames.iter().map(|frame| self.known(frame)).collect();
@@ -265,7 +293,7 @@ impl Needed {
         }
         let large: Vec<&Bytes> = left.iter().map(|(_, frame)| *frame).collect();
         // Without shared memory to be had a frame goes in the packet itself.
-        if let Ok((segment, offsets)) = Segment::of_frames(&large) {
+        if let Ok((segment, offsets)) = self.memory.copy_of(&large) {
             let index = self.index(&segment);
             for ((at, _), offset) in left.iter().zip(offsets) {
                 let offset = offset as u64;

@@ -4,6 +4,7 @@
 
 use super::line::Line;
 use super::packet;
+use super::shared::SharedMemory;
 use contract::environment::{HASH_SEED, NANNY_DEFAULTS};
 use rustix::io::{FdFlags, fcntl_setfd};
 use std::io::{self, Write};
@@ -12,6 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use tokio::process::{Child, Command};
 
 const BOOTSTRAP: &str = include_str!("../../../../python/daskjob/executor/bootstrap.py");
@@ -55,7 +57,7 @@ pub struct Process {
 }
 
 /// Starts the interpreter. What it is given before the first packet is written by the time this returns.
-pub fn start(launch: &Launch) -> io::Result<Process> {
+pub fn start(launch: &Launch, memory: &Arc<SharedMemory>) -> io::Result<Process> {
     let (mut ours, theirs) = UnixStream::pair()?;
     let (lifeline_read, lifeline) = io::pipe()?;
     let (theirs, lifeline_read) = (OwnedFd::from(theirs), OwnedFd::from(lifeline_read));
@@ -88,10 +90,15 @@ pub fn start(launch: &Launch) -> io::Result<Process> {
         .map(|(name, text)| (name.to_owned(), serde_json::Value::from(text)))
         .collect::<serde_json::Map<_, _>>()
         .into();
-    ours.write_all(&packet::introduction(&sources)?)?;
+    let introduced = ours.write_all(&packet::introduction(&sources)?);
+    // One that has ended already is waited for like any other, which tells how it ended.
+    introduced.or_else(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(error),
+    })?;
     Ok(Process {
         child,
-        line: Line::new(ours)?,
+        line: Line::new(ours, Arc::clone(memory))?,
         _lifeline: lifeline,
     })
 }
@@ -100,9 +107,7 @@ pub fn start(launch: &Launch) -> io::Result<Process> {
 pub fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("ended with exit code {code}"),
-        (None, Some(9)) => {
-            "was killed by signal 9 (SIGKILL; the kernel sends it when memory runs out)".to_owned()
-        }
+        (None, Some(9)) => "was killed by signal 9 (SIGKILL)".to_owned(),
         (None, Some(signal)) => format!("was killed by signal {signal}"),
         (None, None) => "ended".to_owned(),
     }

@@ -2,96 +2,38 @@
 //!
 //! A frame is a `Bytes` like any other. That it lies in a memfd shows only here, by its address, so that what came from the
 //! executor or a peer in shared memory goes to the executor again as a descriptor.
-//! Invariant: a mapping lives as long as a frame of it; nobody writes to it after it was mapped.
+//! Invariant: a mapping lives as long as a frame of it; nobody writes to it after it was frozen.
 
+use super::shared::SharedMemory;
 use bytes::Bytes;
-use rustix::fs::MemfdFlags;
-use rustix::io::Errno;
+use protocol::frames::ALIGNMENT;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, IoSlice, Read, Write};
-use std::ops::Range;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-
-/// Frames lie at multiples of this.
-pub const ALIGNMENT: usize = 64;
 
 /// A memfd and where it is mapped.
 #[derive(Debug)]
-pub struct Segment {
+pub struct Mapping {
     file: File,
     start: *mut libc::c_void,
-    len: usize,
+    pub len: usize,
+    /// What both ends of the line call it.
+    pub inode: u64,
 }
 
-// SAFETY: the mapping is read-only and owned by this value alone.
-unsafe impl Send for Segment {}
-// SAFETY: as above; nothing in it changes.
-unsafe impl Sync for Segment {}
+// SAFETY: the mapping is owned by this value alone.
+unsafe impl Send for Mapping {}
+// SAFETY: through a shared reference it is only read.
+unsafe impl Sync for Mapping {}
 
-/// All segments by the address they begin at.
-static KNOWN: Mutex<BTreeMap<usize, Weak<Segment>>> = Mutex::new(BTreeMap::new());
-
-fn known() -> MutexGuard<'static, BTreeMap<usize, Weak<Segment>>> {
-    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A segment being filled, frame by frame.
-pub struct Filling {
-    file: File,
-    places: Vec<Range<usize>>,
-    end: usize,
-}
-
-impl Filling {
-    pub fn new() -> io::Result<Self> {
-        Ok(Self {
-            file: File::from(new_memfd()?),
-            places: Vec::new(),
-            end: 0,
-        })
-    }
-
-    /// Takes a frame of so many bytes.
-    pub fn add(&mut self, len: usize, content: impl Read) -> io::Result<()> {
-        let start = self.end.next_multiple_of(ALIGNMENT);
-        self.file.write_all(&[0; ALIGNMENT][..start - self.end])?;
-        let copied = io::copy(&mut content.take(len as u64), &mut self.file)?;
-        if copied != len as u64 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        self.end = start + len;
-        self.places.push(start..self.end);
-        Ok(())
-    }
-
-    /// The frames, in order.
-    pub fn finish(self) -> io::Result<Vec<Bytes>> {
-        let whole = Segment::map_file(self.file, self.end)?.whole();
-        let places = self.places.into_iter();
-        Ok(places.map(|place| whole.slice(place)).collect())
-    }
-}
-
-/// What keeps a mapping alive behind a `Bytes`.
-struct Owner(Arc<Segment>);
-
-impl AsRef<[u8]> for Owner {
-    fn as_ref(&self) -> &[u8] {
-        self.0.bytes()
-    }
-}
-
-impl Segment {
-    /// Maps a memfd that came from elsewhere.
-    pub fn map(descriptor: OwnedFd) -> io::Result<Arc<Self>> {
-        let file = File::from(descriptor);
-        let len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
-        Self::map_file(file, len)
-    }
-
-    fn map_file(file: File, len: usize) -> io::Result<Arc<Self>> {
+impl Mapping {
+    /// All of a memfd; with `PROT_WRITE` where it is ours.
+    pub fn new(file: File, protection: libc::c_int) -> io::Result<Self> {
+        let status = file.metadata()?;
+        let len = usize::try_from(status.len()).unwrap_or(usize::MAX);
         if len == 0 {
             return Err(io::ErrorKind::InvalidData.into());
         }
@@ -100,7 +42,7 @@ impl Segment {
             libc::mmap(
                 std::ptr::null_mut(),
                 len,
-                libc::PROT_READ,
+                protection,
                 libc::MAP_SHARED,
                 file.as_raw_fd(),
                 0,
@@ -109,29 +51,92 @@ impl Segment {
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        let segment = Arc::new(Self { file, start, len });
-        known().insert(start as usize, Arc::downgrade(&segment));
-        Ok(segment)
+        Ok(Self {
+            file,
+            start,
+            len,
+            inode: status.ino(),
+        })
     }
 
-    /// A new segment that holds these frames one behind the other, and where each begins.
-    pub fn of_frames(frames: &[&Bytes]) -> io::Result<(Arc<Self>, Vec<usize>)> {
-        let mut file = File::from(new_memfd()?);
-        let mut places = Vec::with_capacity(frames.len());
-        let mut end: usize = 0;
-        for frame in frames {
-            let padding = end.next_multiple_of(ALIGNMENT) - end;
-            write_all(&mut file, &[&[0; ALIGNMENT][..padding], frame])?;
-            places.push(end + padding);
-            end += padding + frame.len();
-        }
-        Ok((Self::map_file(file, end)?, places))
-    }
-
-    fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         // SAFETY: the mapping is `len` bytes long and lives as long as `self`; the contract of the line says that nobody
-        // writes to it or makes it shorter while we read.
+        // makes it shorter, or writes to it while we may read.
         unsafe { std::slice::from_raw_parts(self.start.cast(), self.len) }
+    }
+
+    /// Only of mappings that were made to be written to.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and the executor has either never had it or given it back.
+        unsafe { std::slice::from_raw_parts_mut(self.start.cast(), self.len) }
+    }
+
+    /// Has the system provide pages at once that are about to be written; where it does not, it does one by one.
+    pub fn provide(&self, from: usize, len: usize) {
+        debug_assert!(from + len <= self.len);
+        // SAFETY: the range lies in the mapping, whose content does not change by this.
+        let _provided =
+            unsafe { libc::madvise(self.start.byte_add(from), len, libc::MADV_POPULATE_WRITE) };
+    }
+
+    fn address(&self) -> usize {
+        self.start as usize
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: this is the mapping made in `new`, and nothing refers to it any more.
+        unsafe { libc::munmap(self.start, self.len) };
+    }
+}
+
+/// A mapping whose content does not change any more.
+#[derive(Debug)]
+pub struct Segment {
+    /// None only while it is dropped.
+    mapping: Option<Mapping>,
+    /// Where it goes afterwards, if it was made here.
+    home: Weak<SharedMemory>,
+}
+
+/// All segments by the address they begin at.
+static KNOWN: Mutex<BTreeMap<usize, Weak<Segment>>> = Mutex::new(BTreeMap::new());
+
+fn known() -> MutexGuard<'static, BTreeMap<usize, Weak<Segment>>> {
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What keeps a mapping alive behind a `Bytes`.
+struct Owner(Arc<Segment>);
+
+impl AsRef<[u8]> for Owner {
+    fn as_ref(&self) -> &[u8] {
+        self.0.mapping().bytes()
+    }
+}
+
+impl Segment {
+    pub fn new(mapping: Mapping, home: Weak<SharedMemory>) -> Arc<Self> {
+        let address = mapping.address();
+        let segment = Arc::new(Self {
+            mapping: Some(mapping),
+            home,
+        });
+        known().insert(address, Arc::downgrade(&segment));
+        segment
+    }
+
+    /// Maps a memfd that came from elsewhere.
+    pub fn map(descriptor: OwnedFd) -> io::Result<Arc<Self>> {
+        let mapping = Mapping::new(File::from(descriptor), libc::PROT_READ)?;
+        Ok(Self::new(mapping, Weak::new()))
+    }
+
+    fn mapping(&self) -> &Mapping {
+        self.mapping
+            .as_ref()
+            .expect("only dropping takes the mapping away")
     }
 
     /// All of it, without a copy.
@@ -140,19 +145,26 @@ impl Segment {
     }
 
     pub fn descriptor(&self) -> BorrowedFd<'_> {
-        use std::os::fd::AsFd;
-        self.file.as_fd()
+        self.mapping().file.as_fd()
+    }
+
+    /// The executor is being sent a descriptor of it.
+    pub fn give(&self) {
+        if let Some(home) = self.home.upgrade() {
+            home.given(self.mapping().inode);
+        }
     }
 }
 
 impl Drop for Segment {
     fn drop(&mut self) {
-        let mut known = known();
-        // The address may have been given out again only after the unmapping below.
-        known.remove(&(self.start as usize));
-        drop(known);
-        // SAFETY: this is the mapping made in `map_file`, and nothing refers to it any more.
-        unsafe { libc::munmap(self.start, self.len) };
+        if let Some(mapping) = self.mapping.take() {
+            // The address may be given out again only behind this.
+            known().remove(&mapping.address());
+            if let Some(home) = self.home.upgrade() {
+                home.left(mapping);
+            }
+        }
     }
 }
 
@@ -160,47 +172,7 @@ impl Drop for Segment {
 pub fn locate(frame: &Bytes) -> Option<(Arc<Segment>, usize)> {
     let start = frame.as_ptr() as usize;
     let segment = known().range(..=start).next_back()?.1.upgrade()?;
-    let offset = start - segment.start as usize;
-    let inside = offset + frame.len() <= segment.len;
+    let offset = start - segment.mapping().address();
+    let inside = offset + frame.len() <= segment.mapping().len;
     (inside && offset.is_multiple_of(ALIGNMENT)).then_some((segment, offset))
-}
-
-fn new_memfd() -> Result<OwnedFd, Errno> {
-    rustix::fs::memfd_create("daskjob", MemfdFlags::CLOEXEC)
-}
-
-fn write_all(file: &mut File, parts: &[&[u8]]) -> io::Result<()> {
-    let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
-    let mut rest = &mut slices[..];
-    IoSlice::advance_slices(&mut rest, 0);
-    while !rest.is_empty() {
-        match file.write_vectored(rest) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => IoSlice::advance_slices(&mut rest, written),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn frames_are_found_again_in_their_segment_and_others_are_not() {
-        let (first, second) = (Bytes::from(vec![1; 100]), Bytes::from(vec![2; 70]));
-        let (segment, places) = Segment::of_frames(&[&first, &second]).unwrap();
-        assert_eq!(places, [0, 128]);
-        let whole = segment.whole();
-        let frame = whole.slice(128..198);
-        assert_eq!(frame, second);
-        let (found, offset) = locate(&frame).unwrap();
-        assert!(Arc::ptr_eq(&found, &segment) && offset == 128);
-        assert!(locate(&whole.slice(1..3)).is_none());
-        assert!(locate(&second).is_none());
-        drop((found, segment, whole));
-        assert_eq!(frame, second);
-    }
 }
