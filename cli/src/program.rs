@@ -37,9 +37,8 @@ enum Command {
     Remote(remote::Command),
     /// Run a Dask scheduler; it has the flags of `dask scheduler`
     Scheduler(Box<scheduler::SchedulerArgs>),
-    /// Run a Dask worker: that of this Python's distributed; it has the flags of `dask worker`
-    #[command(disable_help_flag = true, disable_version_flag = true)]
-    Worker(AnyArguments),
+    /// Run a Dask worker; it has the flags of `dask worker`
+    Worker(Box<worker::WorkerArgs>),
     /// The first process of a container: waits for the scheduler, runs a command, says why it failed
     #[command(hide = true)]
     Launch(Box<launch::LaunchArgs>),
@@ -85,7 +84,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Supervise(arguments) => crate::supervise::main(*arguments),
         Command::Validate(arguments) => crate::validate::main(&arguments),
         Command::Scheduler(arguments) => scheduler::main(&arguments),
-        Command::Worker(arguments) => launch::worker(&arguments.arguments),
+        Command::Worker(arguments) => worker::main(&arguments),
         Command::Dask(arguments) => launch::dask(&arguments.arguments),
         Command::Launch(arguments) => launch::main(&arguments),
         Command::Install(arguments) => launch::install(&arguments),
@@ -184,14 +183,30 @@ mod tests {
             "run x -- -y",
             "--python=/p tcp://x:1",
         ] {
-            for name in ["dask", "daskjob-worker"] {
-                let called = arguments(&format!("{name} {line}"));
-                let given = match Cli::try_parse_from(by_name(called)).unwrap().command {
-                    Command::Worker(given) | Command::Dask(given) => given.arguments,
-                    other => panic!("{other:?}"),
-                };
-                assert_eq!(given, arguments(line));
-            }
+            let called = arguments(&format!("dask {line}"));
+            let given = match Cli::try_parse_from(by_name(called)).unwrap().command {
+                Command::Dask(given) => given.arguments,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(given, arguments(line));
+        }
+    }
+
+    #[test]
+    fn a_worker_is_ours_by_each_of_its_names() {
+        for called in [
+            "daskjob worker",
+            "daskjob-worker",
+            "dask-worker",
+            "dask worker",
+        ] {
+            let line = format!("{called} tcp://x:1 --nthreads 3 --memory-limit 1GiB");
+            let cli = Cli::try_parse_from(by_name(arguments(&line))).unwrap();
+            let Command::Worker(given) = cli.command else {
+                panic!("{called}: {:?}", cli.command)
+            };
+            assert_eq!(given.scheduler.as_deref(), Some("tcp://x:1"));
+            assert_eq!((given.nthreads, given.memory_limit.as_str()), (3, "1GiB"));
         }
     }
 

@@ -12,6 +12,7 @@ mod environment;
 mod groups;
 mod http;
 mod interpreter;
+mod left;
 mod logs;
 mod manifest;
 mod nanny;

@@ -25,5 +25,11 @@ pub const NAME: &str = "--name";
 pub const RESOURCES: &str = "--resources";
 /// Directory for a worker's files.
 pub const LOCAL_DIRECTORY: &str = "--local-directory";
+/// How long a worker that was told to end may hand over what only it has; `0` is not at all (ours only).
+pub const DRAIN_TIMEOUT: &str = "--drain-timeout";
+/// File in which a worker leaves why its Python process was lost, as [`crate::termination`] (ours only).
+pub const TERMINATION_LOG: &str = crate::launch::TERMINATION_LOG;
+/// A worker ends as soon as memory has run out, instead of going on with another Python process (ours only).
+pub const END_WHEN_OUT_OF_MEMORY: &str = crate::launch::END_WHEN_OUT_OF_MEMORY;
 /// Seconds after which a worker that has no scheduler ends.
 pub const DEATH_TIMEOUT: &str = "--death-timeout";

@@ -60,6 +60,11 @@ pub const DEFAULT_ENV: &str = "--default-env";
 /// the log. Newer kubelets have the whole container killed anyway, older ones and control groups of version one do not.
 pub const END_WHEN_OUT_OF_MEMORY: &str = "--end-when-out-of-memory";
 
+/// Become the command, in the same process, once files and default variables are in its environment: for our worker, which
+/// does for itself what a launcher does for others (takes signals and orphans as process 1, waits for the scheduler, leaves a
+/// message, ends when memory ran out). Not with flags that ask for something to be watched.
+pub const EXEC: &str = "--exec";
+
 /// The command is arguments for the image's Python: `DASKJOB_PYTHON`, else `python3`, else `python` on PATH.
 pub const PYTHON_COMMAND: &str = "--python-command";
 

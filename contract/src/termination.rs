@@ -3,7 +3,7 @@
 //! The kernel kills an executor, not the first process of its container, so the cause travels in
 //! this message instead of in the container's state. The kubelet keeps at most 4,096 bytes.
 
-use crate::status::FailureClass;
+use crate::status::{FailureClass, MemoryUse};
 use serde::{Deserialize, Serialize};
 
 /// The most bytes a kubelet keeps of a termination message.
@@ -26,6 +26,9 @@ pub struct TerminationMessage {
     /// Key of the task that ran when it happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
+    /// For class OutOfMemory, as far as it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryUse>,
 }
 
 impl TerminationMessage {
@@ -71,6 +74,10 @@ mod tests {
             message: text.to_owned(),
             exit_code: Some(137),
             task: Some("sum-1".to_owned()),
+            memory: Some(MemoryUse {
+                limit_bytes: Some(4 << 30),
+                peak_bytes: None,
+            }),
         }
     }
 

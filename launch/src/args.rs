@@ -43,6 +43,9 @@ pub struct LaunchArgs {
     /// End the command as soon as any process here was killed for want of memory
     #[arg(long)]
     pub end_when_out_of_memory: bool,
+    /// Become the command instead of watching it
+    #[arg(long, conflicts_with_all = ["scheduler", "lifeline_port", "work_directory", "end_when_out_of_memory"])]
+    pub exec: bool,
     /// The command is arguments for the image's Python
     #[arg(long)]
     pub python_command: bool,
@@ -106,6 +109,7 @@ mod tests {
             words::WORK_DIRECTORY,
             words::DEFAULT_ENV,
             words::END_WHEN_OUT_OF_MEMORY,
+            words::EXEC,
             words::PYTHON_COMMAND,
             words::TERMINATION_LOG,
         ]

@@ -5,14 +5,13 @@
 
 use crate::child::Exit;
 use crate::command::StartError;
-use crate::memory::Shortage;
 use crate::scheduler::NoScheduler;
 use crate::{say, signals};
+use container::Shortage;
 use contract::exit_code;
 use contract::status::{FailureClass, reason};
 use contract::termination::TerminationMessage;
 use rustix::process::Signal;
-use std::io::Write;
 use std::path::Path;
 
 /// How it all ended.
@@ -81,7 +80,16 @@ impl Ending {
             message,
             exit_code: Some(self.code().into()),
             task: None,
+            memory: self.shortage().map(Shortage::figures),
         })
+    }
+
+    /// What ran short, where that is the cause.
+    fn shortage(&self) -> Option<Shortage> {
+        match self {
+            Ending::Exited { shortage, .. } => *shortage,
+            Ending::NotStarted(_) | Ending::NoScheduler(_) | Ending::Stopped(_) => None,
+        }
     }
 
     /// Leaves the message where the kubelet reads it, and in the log.
@@ -90,14 +98,7 @@ impl Ending {
             return;
         };
         say(&message.message);
-        // The kubelet has made the file. Where there is none, nobody reads it.
-        let written = std::fs::OpenOptions::new()
-            .write(true)
-            .truncate(true)
-            .open(file)
-            .and_then(|mut file| file.write_all(message.to_json().as_bytes()));
-        // The log has it too, and the exit code is what counts.
-        drop(written);
+        container::message::leave(file, &message);
     }
 }
 
@@ -148,6 +149,7 @@ mod tests {
         for exit in [Exit::Signal(9), Exit::Code(137), Exit::Code(1)] {
             let message = exited(exit, false, Some(SHORT)).message().unwrap();
             assert_eq!(message.class, FailureClass::OutOfMemory);
+            assert_eq!(message.memory.unwrap().limit_bytes, Some(1 << 30));
             assert!(message.message.contains("1.0 GiB"), "{}", message.message);
         }
         assert_eq!(exited(Exit::Code(0), false, Some(SHORT)).message(), None);

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 ///
 /// Limits are enforced where the kernel lets this user make control groups: as root, or in one of one's own
 /// (`systemd-run --user --scope -p Delegate=yes daskjob run …`). Memory and CPU limits then hold for scheduler, program
-/// and each worker with its nanny, all with their descendants; elsewhere a note says so, and the memory of workers is
-/// watched by their nannies alone.
+/// and each worker with its Python process, all with their descendants; elsewhere a note says so, and workers watch their
+/// own memory alone.
 ///
 /// What only a cluster can do (image, pod templates, network policy, TTL) is ignored and said so.
 ///
@@ -59,7 +59,7 @@ pub struct RunArgs {
 /// `spec.engine` on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum EngineArg {
-    /// daskjob's own programs
+    /// daskjob's own scheduler and workers
     Native,
     /// Stock `dask scheduler` and `dask worker`
     Dask,

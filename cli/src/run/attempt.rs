@@ -21,7 +21,7 @@ use crate::control_groups::RunGroups;
 use crate::supervise::process_tree;
 use contract::Role;
 use contract::status::{ConditionStatus, Failure, FailureClass, JobStatus, condition, reason};
-use memory::Watched;
+use memory::{Cause, Watched};
 use plan::{ResolvedJob, names};
 use questions::Answer;
 use std::collections::{HashMap, HashSet};
@@ -78,6 +78,8 @@ pub struct Attempt<'a> {
     kernel_kills_at_begin: u64,
     /// The memory of processes that were started.
     watched: HashMap<Who, Watched>,
+    /// The last worker that ran out of memory, and how.
+    out_of_memory_last: Option<(String, Cause)>,
     exits: UnboundedSender<Exit>,
     answers: UnboundedSender<Answer>,
 }
@@ -121,6 +123,7 @@ pub async fn run(setting: Setting<'_>, status: &mut JobStatus) -> AttemptEnd {
         counted: None,
         kernel_kills_at_begin: memory::kernel_kills(),
         watched: HashMap::new(),
+        out_of_memory_last: None,
         exits,
         answers,
     };

@@ -6,6 +6,7 @@ use contract::flags;
 use crd::Engine;
 use plan::ResolvedWorkerGroup;
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 /// Everything of a local run listens here only: whoever may connect may run code.
 pub const LOOPBACK: &str = "127.0.0.1";
@@ -69,9 +70,12 @@ pub fn scheduler_command(
     command
 }
 
-/// One worker with its nanny.
-///
-/// Both engines use stock workers at present; a native one gets its place in this match.
+/// Where a worker of ours leaves why its Python process was lost.
+pub fn left_behind(directories: &Directories, name: &str) -> PathBuf {
+    directories.scratch.join(format!("{name}.left"))
+}
+
+/// One worker with what starts its Python process again: itself, or a stock nanny.
 pub fn worker_command(
     engine: Engine,
     interpreter: &Interpreter,
@@ -81,9 +85,16 @@ pub fn worker_command(
     address: &str,
 ) -> CommandLine {
     let mut command = match engine {
-        Engine::Native | Engine::Dask => {
-            CommandLine::module(interpreter, "distributed.cli.dask_worker")
+        Engine::Native => {
+            let mut command = CommandLine::own("worker");
+            command.flag(flags::PYTHON, &interpreter.path);
+            command.flag(flags::TERMINATION_LOG, left_behind(directories, name));
+            // It is told to end when everything is.
+            command.flag(flags::DRAIN_TIMEOUT, "0");
+            command.flag(flags::DASHBOARD_ADDRESS, format!("{LOOPBACK}:0"));
+            command
         }
+        Engine::Dask => CommandLine::module(interpreter, "distributed.cli.dask_worker"),
     };
     command.arguments.push(address.into());
     command.flag(flags::HOST, LOOPBACK);

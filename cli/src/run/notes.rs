@@ -40,13 +40,13 @@ pub fn not_enforced(
         .collect();
     let (_, why) = missing.first()?;
     let names: Vec<&str> = missing.iter().map(|(name, _)| *name).collect();
-    let nannies = if names.contains(&Controller::Memory.as_str()) {
-        " (nannies still watch the memory of workers)"
+    let still = if names.contains(&Controller::Memory.as_str()) {
+        " (workers still watch their own memory)"
     } else {
         ""
     };
     Some(format!(
-        "{} limits are not enforced{nannies}: {why}",
+        "{} limits are not enforced{still}: {why}",
         names.join(" and ")
     ))
 }
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(
             not_enforced(&job(both), &nowhere).as_deref(),
             Some(
-                "memory and cpu limits are not enforced (nannies still watch the memory of workers): \
+                "memory and cpu limits are not enforced (workers still watch their own memory): \
                  no control groups are mounted here"
             )
         );

@@ -205,11 +205,9 @@ fn chain(python: &str, stock: bool) {
 
     let of_worker = Place::new();
     let scratch = of_worker.file("scratch");
-    let words = [
-        program(),
-        "worker",
-        "--python",
-        python,
+    let of_dask = ["-m", "distributed.cli.dask_worker"];
+    let ours = [program(), "worker", "--python", python];
+    let more = [
         &address,
         "--host",
         "127.0.0.1",
@@ -217,8 +215,22 @@ fn chain(python: &str, stock: bool) {
         "--local-directory",
         &scratch,
     ];
-    let worker =
-        of_worker.start(of_worker.launcher(&["--scheduler", &address, "--start-beside"], &words));
+    // Ours needs nobody to watch it.
+    let (flags, words): (&[&str], _) = match stock {
+        true => (
+            &[
+                "--scheduler",
+                &address,
+                "--start-beside",
+                "--python-command",
+            ],
+            [&of_dask[..], &more].concat(),
+        ),
+        false => (&["--exec"], [&ours[..], &more].concat()),
+    };
+    let mut worker = of_worker.launcher(flags, &words);
+    worker.env(contract::environment::PYTHON, python);
+    let worker = of_worker.start(worker);
 
     let of_runner = Place::new();
     let script = "from distributed import Client

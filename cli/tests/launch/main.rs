@@ -16,3 +16,4 @@ mod lifelines;
 mod memory;
 mod schedulers;
 mod signals;
+mod worker;

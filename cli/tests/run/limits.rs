@@ -105,7 +105,7 @@ job:
 }
 
 #[test]
-fn a_worker_over_its_limit_is_counted_and_its_nanny_starts_it_again() {
+fn a_worker_over_its_limit_is_counted_and_its_python_is_started_again() {
     need_python!();
     if !may_limit() {
         return;
@@ -127,7 +127,6 @@ job:
     let finished = Place::new().run_job(spec, &["--output", "json"]);
     let finished = lost_workers(finished, 0, 1);
     assert!(finished.text().contains(WENT_ON), "{}", finished.text());
-    // Either its nanny goes on, or it had not yet heard of its worker, ends too, and both are replaced.
     let told = finished.stderr.lines().filter(|line| {
         line.starts_with("daskjob: worker job-1-worker-default-0")
             && line.contains("it ran out of memory (limit 400 MiB, at most 400 MiB used)")
@@ -136,7 +135,7 @@ job:
 }
 
 #[test]
-fn workers_that_run_out_of_memory_before_their_nannies_know_them_are_counted_once_each() {
+fn workers_that_run_out_of_memory_before_they_register_are_counted_once_each() {
     need_python!();
     if !may_limit() {
         return;
@@ -163,13 +162,8 @@ job: {command: [sleep, '1000']}
     );
 }
 
-#[test]
-fn a_worker_that_its_nanny_ends_for_its_memory_is_told() {
-    need_python!();
-    if !may_limit() {
-        return;
-    }
-    let spec = "
+/// A task that takes more than its worker may have and keeps it.
+const HOLDS: &str = "
 env: [{name: DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES, value: '0'}]
 workers: {limits: {memory: 400Mi}}
 job:
@@ -183,12 +177,80 @@ job:
           held = b'x' * (600 << 20)
           time.sleep(1000)
       try:
-          client.submit(hold).result()
+          client.submit(hold, key='holds-much').result()
       except KilledWorker:
           print('given up, and then', client.submit(sum, [1, 2]).result())
 ";
-    let nothing = "mount -t tmpfs none /sys/fs/cgroup";
-    let finished = with_mounts(&Place::new(), nothing, spec).expect(0);
+
+const NO_GROUPS: &str = "mount -t tmpfs none /sys/fs/cgroup";
+
+#[test]
+fn a_worker_that_ends_its_python_for_its_memory_is_told_with_the_task() {
+    need_python!();
+    if !may_limit() {
+        return;
+    }
+    let finished = with_mounts(&Place::new(), NO_GROUPS, HOLDS).expect(0);
+    assert!(finished.text().contains(WENT_ON), "{}", finished.text());
+    let told: Vec<&str> = finished
+        .stderr
+        .lines()
+        .filter(|line| line.contains("it ran out of memory"))
+        .collect();
+    assert_eq!(told.len(), 1, "{}", finished.stderr);
+    let parts = [
+        "daskjob: worker job-1-worker-default-0: it ran out of memory: ",
+        " MiB of memory, 400 MiB are allowed",
+        ", while it ran holds-much; it is started again",
+    ];
+    assert!(parts.iter().all(|part| told[0].contains(part)), "{told:?}");
+}
+
+#[test]
+fn a_task_that_takes_its_worker_s_memory_is_the_cause_of_the_failure_with_figures() {
+    need_python!();
+    if !may_limit() {
+        return;
+    }
+    let spec = "
+env: [{name: DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES, value: '0'}]
+workers: {limits: {memory: 400Mi}}
+job:
+  command: [python, main.py]
+  files:
+    main.py: |
+      from dask.distributed import Client
+      def much():
+          return len(b'x' * (2 << 30))
+      Client().submit(much, key='takes-much').result()
+";
+    let finished = Place::new().run_job(spec, &["--output", "json"]).expect(1);
+    let failure = finished.expect_failure("OutOfMemory", "OutOfMemory");
+    assert_eq!(
+        (&failure["role"], &failure["pod"]),
+        (&"worker".into(), &"job-1-worker-default-0".into())
+    );
+    assert_eq!(failure["memory"]["limitBytes"], json!(400 << 20));
+    assert!(failure["memory"]["peakBytes"].as_u64().unwrap() > 300 << 20);
+    let message = failure["message"].as_str().unwrap();
+    for part in [
+        "it ran out of memory",
+        "400 MiB",
+        "the program ended with exit code 1",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(failure["log"].as_str().unwrap().contains("takes-much"));
+}
+
+#[test]
+fn a_worker_that_its_stock_nanny_ends_for_its_memory_is_told() {
+    need_python!();
+    if !may_limit() {
+        return;
+    }
+    let spec = format!("engine: dask{HOLDS}");
+    let finished = with_mounts(&Place::new(), NO_GROUPS, &spec).expect(0);
     assert!(finished.text().contains(WENT_ON), "{}", finished.text());
     let sentence = "daskjob: worker job-1-worker-default-0: it ran out of memory (ended by its nanny beyond 95% of the \
                     limit of 400 MiB); it is started again\n";
@@ -271,7 +333,7 @@ fn without_control_groups_the_run_goes_on_with_one_note_if_there_are_limits() {
         let spec = format!("{limits}\njob: {{command: ['true']}}");
         let finished = with_mounts(&Place::new(), nothing, &spec);
         assert_eq!(finished.code, 0, "{}", finished.stderr);
-        let told = "note: memory and cpu limits are not enforced (nannies still watch the memory of workers): \
+        let told = "note: memory and cpu limits are not enforced (workers still watch their own memory): \
                     no control groups are mounted here\n";
         assert_eq!(
             finished.stderr.matches(told).count(),

@@ -1,6 +1,6 @@
 //! How jobs end by themselves: exit codes, retries, deadlines, losses, and the status that tells of them.
 
-use crate::harness::{Place, need_python, outcome};
+use crate::harness::{Finished, Place, need_python, outcome};
 
 #[test]
 fn the_exit_code_is_that_of_the_program() {
@@ -187,8 +187,8 @@ job:
 ";
     let running = place.start_job(spec, &["--output", "json"]);
     running.until_said("ready");
-    let nanny = place.processes_with("dask_worker");
-    running.signal(nanny[0], rustix::process::Signal::KILL);
+    let worker = place.processes_with("daskjob worker");
+    running.signal(worker[0], rustix::process::Signal::KILL);
     let finished = running.end().expect(0);
     assert!(
         finished.text().contains("replaced 3"),
@@ -196,6 +196,117 @@ job:
         finished.text()
     );
     assert_eq!(finished.status()["workers"]["lost"], 1);
+}
+
+/// Tasks that take a while on two workers; their sum does not depend on who is killed meanwhile.
+const TAKES_A_WHILE: &str = "
+job:
+  command: [python, main.py]
+  files:
+    main.py: |
+      import time
+      from dask.distributed import Client
+      def slow(number):
+          print('begun', number, flush=True)
+          time.sleep(0.3)
+          return number
+      client = Client()
+      client.wait_for_workers(2, timeout=60)
+      parts = client.map(slow, range(24))
+      while sum(part.done() for part in parts) < 4:
+          time.sleep(0.05)
+      print('works', flush=True)
+      print('sum', client.submit(sum, parts).result(), flush=True)
+workers: {numberOfWorkers: 2, threads: 1}
+";
+
+/// Kills the first process with this text in its command line while the tasks run.
+fn ends_well_without(text: &str) -> Finished {
+    let place = Place::new();
+    let running = place.start_job(TAKES_A_WHILE, &["--output", "json"]);
+    running.until_said("works");
+    running.signal(place.processes_with(text)[0], rustix::process::Signal::KILL);
+    let finished = running.end().expect(0);
+    assert!(finished.text().contains("sum 276"), "{}", finished.text());
+    finished
+}
+
+#[test]
+fn a_worker_killed_while_a_job_runs_costs_its_work_and_not_the_job() {
+    need_python!();
+    let finished = ends_well_without("daskjob worker");
+    finished.expect_said("was ended by signal 9 (SIGKILL); it is replaced");
+}
+
+#[test]
+fn a_python_process_killed_while_a_job_runs_is_started_again_by_its_worker() {
+    need_python!();
+    let finished = ends_well_without("--channel ");
+    finished.expect_said("the Python process of the worker was killed by signal 9");
+    finished.expect_said("it is started again");
+    assert!(
+        !finished.stderr.contains("out of memory"),
+        "{}",
+        finished.stderr
+    );
+}
+
+#[test]
+fn every_worker_is_ours() {
+    need_python!();
+    let place = Place::new();
+    let spec = "
+job:
+  command: [python, main.py]
+  files:
+    main.py: |
+      import time
+      from dask.distributed import Client, get_worker
+      client = Client()
+      client.wait_for_workers(2, timeout=60)
+      def where(number):
+          return get_worker().address
+      used = set(client.gather(client.map(where, range(40), pure=False)))
+      assert used <= set(client.scheduler_info()['workers'])
+      print(*sorted(used), flush=True)
+      time.sleep(3)
+workers: {numberOfWorkers: 2, threads: 1}
+";
+    let running = place.start_job(spec, &[]);
+    running.until_said("tcp://127.0.0.1:");
+    // Whoever listens at those addresses.
+    let ours = place.processes_with("daskjob worker");
+    let addresses = ours.iter().flat_map(|process| listens(*process));
+    let addresses: Vec<String> = addresses.collect();
+    let said = running.end().expect(0).text();
+    for address in said.split_whitespace() {
+        assert!(
+            addresses.iter().any(|ours| ours == address),
+            "{address} is none of {addresses:?}"
+        );
+    }
+}
+
+/// Addresses of loopback that a process listens at.
+fn listens(process: i32) -> Vec<String> {
+    let links = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap();
+    let sockets: Vec<String> = links
+        .flatten()
+        .filter_map(|link| std::fs::read_link(link.path()).ok())
+        .filter_map(|target| {
+            let number = target.to_str()?.strip_prefix("socket:[")?;
+            Some(number.strip_suffix(']')?.to_owned())
+        })
+        .collect();
+    let table = std::fs::read_to_string(format!("/proc/{process}/net/tcp")).unwrap();
+    let listener = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (_, port) = words.get(1)?.rsplit_once(':')?;
+        let is_own = words.get(3) == Some(&"0A") && sockets.iter().any(|it| it == words[9]);
+        let port = u16::from_str_radix(port, 16).ok().filter(|_| is_own)?;
+        Some(format!("tcp://127.0.0.1:{port}"))
+    };
+    table.lines().skip(1).filter_map(listener).collect()
 }
 
 #[test]

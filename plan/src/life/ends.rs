@@ -21,7 +21,9 @@ pub fn failure_of(pod: &Pod) -> Failure {
         message,
         exit_code: terminated.map(|terminated| terminated.exit_code),
         log: terminated.and_then(log_of),
-        memory: None,
+        memory: (class == FailureClass::OutOfMemory)
+            .then(|| own_words(terminated?)?.memory)
+            .flatten(),
     }
 }
 
@@ -113,19 +115,26 @@ fn own_cause(pod: &Pod, terminated: &Terminated) -> (FailureClass, Cow<'static, 
         Role::Runner => "the job's program",
     };
     let (class, reason, message) = if terminated.reason.as_deref() == Some("OOMKilled") {
-        (
-            FailureClass::OutOfMemory,
-            reason::OUT_OF_MEMORY,
+        let said = own_words(terminated).filter(|said| said.class == FailureClass::OutOfMemory);
+        let sentence = || {
             format!(
                 "{what} ({}) used more memory than its limit and was killed",
                 pod.name
-            ),
+            )
+        };
+        (
+            FailureClass::OutOfMemory,
+            reason::OUT_OF_MEMORY,
+            said.map_or_else(sentence, |said| {
+                with_task(said.message, said.task.as_deref())
+            }),
         )
     } else if let Some(said) = own_words(terminated) {
+        let message = with_task(said.message, said.task.as_deref());
         return (
             class_for(pod.role, said.class),
             said_reason(said.class, said.reason),
-            said.message,
+            message,
         );
     } else if let Some(signal) = signal_of(terminated) {
         (
@@ -153,6 +162,13 @@ fn own_cause(pod: &Pod, terminated: &Terminated) -> (FailureClass, Cow<'static, 
         )
     };
     (class_for(pod.role, class), reason.into(), message)
+}
+
+fn with_task(message: String, task: Option<&str>) -> String {
+    match task {
+        Some(task) => format!("{message}, while it ran {task}"),
+        None => message,
+    }
 }
 
 /// A scheduler is needed by all: whatever ended it, what counts is that it is gone, unless it ran out of its memory.

@@ -4,7 +4,7 @@
 //! cause, and what is merely absent is believed only after a fresh look.
 
 use super::Time;
-use super::ends::{failure_of, failure_of_missing, own_words, ran_out_of_memory};
+use super::ends::{failure_of, failure_of_missing, ran_out_of_memory};
 use super::observed::{Observed, Pod, PodPhase, WhyRefused};
 use super::waits::{self, Wait};
 use super::workers::Group;
@@ -146,13 +146,8 @@ fn with_workers(case: &Case<'_>, failure: Failure) -> Failure {
     match worker {
         Some(pod) if blames_workers(&failure) => {
             let cause = failure_of(pod);
-            let task = pod
-                .terminated()
-                .and_then(own_words)
-                .and_then(|said| said.task);
-            let task = task.map_or_else(String::new, |task| format!(" while it ran {task}"));
             Failure {
-                message: format!("{}{task}; {}", cause.message, failure.message),
+                message: format!("{}; {}", cause.message, failure.message),
                 exit_code: failure.exit_code,
                 log: failure.log,
                 ..cause

@@ -1,4 +1,5 @@
-//! What each role's container runs: always our launcher, which runs the role's program.
+//! What each role's container runs: always our launcher, which runs the role's program, or becomes it where that is our
+//! worker.
 //!
 //! The program behind the native engine is ours; behind `engine: dask` it is the image's own Dask, started as a module of
 //! the image's Python, because the command `dask` may not be on PATH, or be ours.
@@ -18,8 +19,11 @@ const SCHEDULER_TIMEOUT_SECONDS: u64 = 600;
 /// more gets there: `startDeadlineSeconds` is the operator's to keep, and may be raised while the runner waits.
 const RUNNER_TIMEOUT_SECONDS: u64 = 7 * 24 * 3600;
 
-/// Seconds a worker tries to register with a scheduler.
+/// Seconds a stock worker tries to register with a scheduler that has answered. For ours there is no such difference.
 const DEATH_TIMEOUT_SECONDS: u64 = 60;
+
+/// What a worker needs of a pod's grace period to end in good order once everything is handed over, in seconds.
+const WORKER_END_SECONDS: u64 = 2;
 
 /// How much later than the operator's own verdict a pod ends by itself, in seconds.
 pub(super) const DEAD_MAN_MARGIN_SECONDS: u64 = 60;
@@ -92,11 +96,13 @@ fn launcher_flags(attempt: Attempt<'_>, part: Part<'_>) -> Vec<String> {
             flag(launch::HOLD_LIFELINE, ports::LIFELINE.to_string());
         }
         Part::Worker { .. } => {
-            flag(launch::SCHEDULER, address);
-            flag(
-                launch::SCHEDULER_TIMEOUT,
-                SCHEDULER_TIMEOUT_SECONDS.to_string(),
-            );
+            if attempt.job.engine == Engine::Dask {
+                flag(launch::SCHEDULER, address);
+                flag(
+                    launch::SCHEDULER_TIMEOUT,
+                    SCHEDULER_TIMEOUT_SECONDS.to_string(),
+                );
+            }
         }
     }
     if attempt.has_files() {
@@ -106,7 +112,8 @@ fn launcher_flags(attempt: Attempt<'_>, part: Part<'_>) -> Vec<String> {
         }
     }
     let mut defaults = crate::environment::defaults(attempt.job.engine, part.role());
-    if part.role() == Role::Worker && part.settings().resources.limits.contains_key("memory") {
+    let is_limited = part.settings().resources.limits.contains_key("memory");
+    if part.role() == Role::Worker && attempt.job.engine == Engine::Dask && is_limited {
         defaults.push(names::NO_NANNY_TERMINATION);
     }
     for (name, value) in defaults {
@@ -114,15 +121,14 @@ fn launcher_flags(attempt: Attempt<'_>, part: Part<'_>) -> Vec<String> {
     }
     match (part, attempt.job.engine) {
         (Part::Scheduler(_), Engine::Dask) => flags.push(launch::PYTHON_COMMAND.to_owned()),
-        (Part::Worker { .. }, engine) => {
+        (Part::Worker { .. }, Engine::Dask) => {
             // Importing takes a worker longer than a scheduler takes to answer: both at once.
             flags.push(launch::START_BESIDE.to_owned());
             flags.push(launch::END_WITH_SCHEDULER.to_owned());
             flags.push(launch::END_WHEN_OUT_OF_MEMORY.to_owned());
-            if engine == Engine::Dask {
-                flags.push(launch::PYTHON_COMMAND.to_owned());
-            }
+            flags.push(launch::PYTHON_COMMAND.to_owned());
         }
+        (Part::Worker { .. }, Engine::Native) => flags.push(launch::EXEC.to_owned()),
         (Part::Scheduler(_), Engine::Native) | (Part::Runner(_), _) => {}
     }
     flags
@@ -170,7 +176,16 @@ fn worker_flags(attempt: Attempt<'_>, part: Part<'_>) -> Vec<String> {
     if let Some(resources) = group.resources_flag() {
         flag(flags::RESOURCES, resources);
     }
-    flag(flags::DEATH_TIMEOUT, DEATH_TIMEOUT_SECONDS.to_string());
+    let patience = match attempt.job.engine {
+        Engine::Native => SCHEDULER_TIMEOUT_SECONDS,
+        Engine::Dask => DEATH_TIMEOUT_SECONDS,
+    };
+    flag(flags::DEATH_TIMEOUT, patience.to_string());
+    if attempt.job.engine == Engine::Native {
+        let grace = grace_seconds(attempt, part);
+        let drain = grace.saturating_sub(WORKER_END_SECONDS);
+        flag(flags::DRAIN_TIMEOUT, drain.to_string());
+    }
     flag(flags::LOCAL_DIRECTORY, paths::SCRATCH.to_owned());
     // Health and metrics at a known port; a page for each worker would cost memory and time at every start.
     flag(
@@ -178,7 +193,20 @@ fn worker_flags(attempt: Attempt<'_>, part: Part<'_>) -> Vec<String> {
         format!(":{}", ports::WORKER_DASHBOARD),
     );
     flags.push(flags::NO_DASHBOARD.to_owned());
+    if attempt.job.engine == Engine::Native {
+        flags.push(flags::END_WHEN_OUT_OF_MEMORY.to_owned());
+    }
     flags.into_iter().map(literal).collect()
+}
+
+/// How long the pod may take to end: what the last template says, else our own word.
+fn grace_seconds(attempt: Attempt<'_>, part: Part<'_>) -> u64 {
+    let templates = part.settings().templates.iter().rev();
+    let specs = templates.filter_map(|template| template.spec.as_ref());
+    let said = specs
+        .filter_map(|spec| spec.get("terminationGracePeriodSeconds")?.as_u64())
+        .next();
+    said.unwrap_or_else(|| attempt.config.termination_grace_seconds.into())
 }
 
 /// Text that the kubelet leaves as it is, although it may hold `$(NAME)`.

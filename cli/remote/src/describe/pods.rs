@@ -171,6 +171,7 @@ pub(crate) mod tests {
             message: "took 64 of 64 MiB".to_owned(),
             exit_code: Some(137),
             task: None,
+            memory: None,
         };
         let ended = |state: Value| {
             of(

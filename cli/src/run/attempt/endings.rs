@@ -9,6 +9,10 @@ use crate::run::process::{Exit, Who};
 use contract::Role;
 use contract::status::{Failure, FailureClass, reason};
 use plan::names;
+
+/// Words of the exception that Dask raises when a task took its workers down with it.
+const BLAMES_WORKERS: &str = "KilledWorker";
+
 impl Attempt<'_> {
     pub(super) fn heard_of_end(&mut self, exit: Exit) -> Option<AttemptEnd> {
         match exit.who {
@@ -37,16 +41,19 @@ impl Attempt<'_> {
         if let Some(cause) = &cause {
             message.push_str(&format!(": {}", cause.sentence));
         }
+        if let Some(failure) = self.worker_is_to_blame(&message, code) {
+            return AttemptEnd::Failed {
+                failure,
+                exit_code: code,
+            };
+        }
         if self.status.workers.lost > 0 {
             message.push_str(&format!(
                 "; {} workers were lost before",
                 self.status.workers.lost
             ));
         }
-        let tail = self
-            .runner
-            .as_ref()
-            .map(|runner| runner.tail.lock().expect("no holder panics").text());
+        let tail = self.last_words();
         AttemptEnd::Failed {
             failure: Failure {
                 role: Role::Runner,
@@ -58,11 +65,33 @@ impl Attempt<'_> {
                 reason: reason.to_owned(),
                 message,
                 exit_code: Some(i32::from(code)),
-                memory: cause.map(|cause| cause.memory),
+                memory: cause.and_then(|cause| cause.memory),
                 log: tail.filter(|tail| !tail.is_empty()),
             },
             exit_code: code,
         }
+    }
+
+    fn last_words(&self) -> Option<String> {
+        let runner = self.runner.as_ref()?;
+        Some(runner.tail.lock().expect("no holder panics").text())
+    }
+
+    /// The program ended because Dask gave up a task that cost too many workers, and one of these ran out of memory: then
+    /// that is the more telling failure.
+    fn worker_is_to_blame(&self, of_program: &str, code: u8) -> Option<Failure> {
+        let (name, cause) = self.out_of_memory_last.as_ref()?;
+        let log = self.last_words()?;
+        log.contains(BLAMES_WORKERS).then(|| Failure {
+            role: Role::Worker,
+            pod: Some(name.clone()),
+            class: FailureClass::OutOfMemory,
+            reason: reason::OUT_OF_MEMORY.to_owned(),
+            message: format!("worker {name}: {}; {of_program}", cause.sentence),
+            exit_code: Some(i32::from(code)),
+            memory: cause.memory,
+            log: Some(log),
+        })
     }
 
     fn scheduler_ended(&mut self, exit: Exit) -> Option<AttemptEnd> {
@@ -110,6 +139,9 @@ impl Attempt<'_> {
         let mut how = exit.description();
         if let Some(cause) = &cause {
             how.push_str(&format!(": {}", cause.sentence));
+            if cause.memory.is_some() {
+                self.out_of_memory_last = Some((name.clone(), cause.clone()));
+            }
         }
         match outcome {
             Loss::Replaced | Loss::Retired => {
@@ -119,7 +151,7 @@ impl Attempt<'_> {
                 None
             }
             Loss::TooMany => {
-                if let Some(cause) = cause {
+                if let Some(cause) = cause.filter(|cause| cause.memory.is_some()) {
                     return Some(self.out_of_memory(Role::Worker, &name, exit, cause));
                 }
                 let message = format!(
@@ -150,7 +182,7 @@ impl Attempt<'_> {
         );
         if let AttemptEnd::Failed { failure, .. } = &mut end {
             failure.exit_code = Some(i32::from(exit.code()));
-            failure.memory = Some(cause.memory);
+            failure.memory = cause.memory;
         }
         end
     }
@@ -174,10 +206,7 @@ impl Attempt<'_> {
         message: String,
     ) -> AttemptEnd {
         let log = match role {
-            Role::Runner => self
-                .runner
-                .as_ref()
-                .map(|runner| runner.tail.lock().expect("no holder panics").text()),
+            Role::Runner => self.last_words(),
             Role::Scheduler => Some(logs::tail_of(&self.log_of(role.as_str()))),
             Role::Worker => Some(logs::tail_of(&self.log_of(name))),
         };

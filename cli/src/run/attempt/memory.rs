@@ -1,42 +1,56 @@
-//! What happens to the memory of an attempt's processes: control groups made before these start, and what nannies write.
+//! What happens to the memory of an attempt's processes: control groups made before these start, what workers of ours leave
+//! when they lose their Python process, and what stock nannies write.
 //!
-//! Each loss of a worker is told and counted once, whoever noticed it: the kernel's count, the nanny that ended its
-//! worker, or the nanny's own end.
+//! Each loss of a worker is told and counted once, whoever noticed it: the kernel's count, the worker or nanny that ended its
+//! Python process, or the worker's own end.
 
 use super::{Attempt, Scheduler};
 use crate::clock;
 use crate::control_groups::{Leaf, Limits, MemoryRecord};
+use crate::run::commands;
+use crate::run::left::{Left, LeftBehind};
 use crate::run::nanny::NannyLog;
 use crate::run::process::{Exit, Who};
 use contract::Role;
-use contract::status::MemoryUse;
+use contract::status::{FailureClass, MemoryUse};
+use contract::termination::TerminationMessage;
+use crd::Engine;
 use plan::ResolvedRole;
 use std::time::{Duration, Instant};
 
 /// A nanny whose first worker ends before it has reported ends too, at once or after asking in vain.
 const NANNY_END: Duration = Duration::from_secs(30);
 
-/// A process's group, its nanny if it is a worker, and how much of what they tell was passed on.
+/// A process's group, what else tells of it if it is a worker, and how much of all that was passed on.
 pub(super) struct Watched {
     /// Where there are groups.
     leaf: Option<Leaf>,
-    nanny: Option<NannyLog>,
+    witness: Option<Witness>,
     kills_told: u64,
     told: Option<(Instant, Cause)>,
 }
 
-/// Why a worker ran out of memory, for people and for programs.
+/// Who tells of what becomes of a worker's Python process.
+enum Witness {
+    /// The worker, which is ours.
+    Left(LeftBehind),
+    /// The log of a stock nanny.
+    Nanny(NannyLog),
+}
+
+/// Why a worker was lost, for people and for programs.
 #[derive(Debug, Clone)]
 pub(super) struct Cause {
     pub sentence: String,
-    pub memory: MemoryUse,
+    /// Of one that ran out of memory.
+    pub memory: Option<MemoryUse>,
 }
 
 impl Cause {
     pub(super) fn kernel(record: Option<MemoryRecord>) -> Self {
         Cause {
             sentence: sentence(record),
-            memory: in_status(record),
+            memory: Some(in_status(record)),
         }
     }
 
@@ -46,10 +60,32 @@ impl Cause {
             sentence: format!(
                 "it ran out of memory (ended by its nanny beyond {percent} of the limit{limit})"
             ),
-            memory: in_status(Some(MemoryRecord {
+            memory: Some(in_status(Some(MemoryRecord {
                 limit_bytes,
                 ..record.unwrap_or_default()
-            })),
+            }))),
+        }
+    }
+
+    /// In the worker's own words.
+    fn left(message: TerminationMessage) -> Self {
+        let mut cause = match message.class {
+            FailureClass::OutOfMemory => Cause {
+                sentence: format!("it ran out of memory: {}", message.message),
+                memory: Some(message.memory.unwrap_or_default()),
+            },
+            _ => Cause {
+                sentence: message.message,
+                memory: None,
+            },
+        };
+        cause.while_it_ran(message.task.as_deref());
+        cause
+    }
+
+    fn while_it_ran(&mut self, task: Option<&str>) {
+        if let Some(task) = task {
+            self.sentence.push_str(&format!(", while it ran {task}"));
         }
     }
 }
@@ -85,18 +121,27 @@ impl Watched {
         let kills = record.and_then(|record| record.kills).unwrap_or(0);
         let new_kills = kills.saturating_sub(self.kills_told);
         self.kills_told = kills;
-        let by_nanny = self
-            .nanny
-            .as_mut()
-            .map_or_else(Vec::new, |nanny| nanny.ended_for_memory(new_kills));
-        let causes: Vec<Cause> = (0..new_kills)
-            .map(|_| Cause::kernel(record))
-            .chain(
-                by_nanny
-                    .iter()
-                    .map(|percent| Cause::nanny(percent, record, limit_bytes)),
-            )
-            .collect();
+        let mut causes: Vec<Cause> = (0..new_kills).map(|_| Cause::kernel(record)).collect();
+        match &mut self.witness {
+            None => {}
+            Some(Witness::Nanny(nanny)) => {
+                let by_nanny = nanny.ended_for_memory(new_kills);
+                let by_nanny = by_nanny.iter();
+                causes.extend(by_nanny.map(|percent| Cause::nanny(percent, record, limit_bytes)));
+            }
+            Some(Witness::Left(left)) => match left.look(new_kills) {
+                None => {}
+                Some(Left {
+                    message,
+                    is_counted: true,
+                }) => {
+                    if let Some(cause) = causes.last_mut() {
+                        cause.while_it_ran(message.task.as_deref());
+                    }
+                }
+                Some(Left { message, .. }) => causes.push(Cause::left(message)),
+            },
+        }
         if let Some(cause) = causes.last() {
             self.told = Some((clock::monotonic(), cause.clone()));
         }
@@ -105,23 +150,31 @@ impl Watched {
 }
 
 impl Attempt<'_> {
-    /// Watches a process that is about to start: in a group of its own where there are groups, a worker also by what its
-    /// nanny writes.
+    /// Watches a process that is about to start: in a group of its own where there are groups, a worker also by what it
+    /// leaves or its nanny writes.
     pub(super) fn watch(&mut self, who: Who, name: &str, role: Role, spec: &ResolvedRole) {
-        let nanny = match who {
-            Who::Worker { group, slot } => {
-                let worker = &self.groups[group].slots[slot].name;
-                Some(NannyLog::from_now(&self.log_of(worker)))
-            }
+        let witness = match who {
+            Who::Worker { group, slot } => self.witness(&self.groups[group].slots[slot].name),
             Who::Scheduler | Who::Runner => None,
         };
         let watched = Watched {
             leaf: self.make_leaf(name, role, spec),
-            nanny,
+            witness,
             kills_told: 0,
             told: None,
         };
         self.watched.insert(who, watched);
+    }
+
+    fn witness(&self, worker: &str) -> Option<Witness> {
+        match self.setting.job.engine {
+            Engine::Dask => Some(Witness::Nanny(NannyLog::from_now(&self.log_of(worker)))),
+            Engine::Native => {
+                let file = commands::left_behind(self.setting.directories, worker);
+                // Without it the exit code tells what there is to tell.
+                LeftBehind::new(&file).ok().map(Witness::Left)
+            }
+        }
     }
 
     fn make_leaf(&self, name: &str, role: Role, spec: &ResolvedRole) -> Option<Leaf> {
@@ -206,7 +259,7 @@ impl Attempt<'_> {
         )
     }
 
-    /// Kernel and nanny end the process that holds a worker's data; the nanny starts another, or ends and is replaced: a
+    /// Where a process that holds a worker's data has ended, the worker or its nanny starts another, or ends and is replaced: a
     /// worker is lost, although no process of ours has ended.
     pub(super) fn look_at_memory_of_workers(&mut self) {
         if self.scheduler == Scheduler::Closed {
@@ -218,12 +271,16 @@ impl Attempt<'_> {
             };
             let limit_bytes = self.setting.job.worker_groups[group].memory_limit_bytes;
             let group = &mut self.groups[group];
+            let name = &group.slots[slot].name;
             for cause in watched.look(limit_bytes) {
                 group.started_again = group.started_again.saturating_add(1);
-                self.setting.console.say(&format!(
-                    "worker {}: {}; it is started again",
-                    group.slots[slot].name, cause.sentence
-                ));
+                let sentence = &cause.sentence;
+                self.setting
+                    .console
+                    .say(&format!("worker {name}: {sentence}; it is started again"));
+                if cause.memory.is_some() {
+                    self.out_of_memory_last = Some((name.clone(), cause));
+                }
             }
         }
     }
@@ -283,7 +340,7 @@ mod tests {
             cause.sentence,
             "it ran out of memory (ended by its nanny beyond 95% of the limit of 400 MiB)"
         );
-        assert_eq!(cause.memory.limit_bytes, Some(400 << 20));
+        assert_eq!(cause.memory.unwrap().limit_bytes, Some(400 << 20));
     }
 
     #[test]

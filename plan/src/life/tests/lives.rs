@@ -263,6 +263,31 @@ fn killed_workers_are_the_cause_where_dask_blames_them() {
     assert!(failure.log.as_ref().unwrap().contains("KilledWorker"));
 }
 
+#[test]
+fn what_a_worker_says_of_its_memory_is_in_the_failure_with_figures_and_task() {
+    let mut world = blames_its_workers();
+    let name = "etl-1-worker-default-0";
+    world.ends(name, 137);
+    if let crate::life::Container::Terminated(ended) = &mut world.pod(name).container {
+        let said = r#"{"class": "OutOfMemory", "reason": "OutOfMemory", "message": "it took 320 of 320 MiB",
+            "task": "greedy-1", "memory": {"limitBytes": 320, "peakBytes": 319}}"#;
+        ended.message = Some(said.to_owned());
+    }
+    world.settle();
+    let failure = world.job.status.failure.as_ref().unwrap();
+    assert_eq!(
+        (failure.role, failure.class),
+        (Role::Worker, FailureClass::OutOfMemory)
+    );
+    let words = "it took 320 of 320 MiB, while it ran greedy-1; ";
+    assert!(failure.message.starts_with(words), "{}", failure.message);
+    let memory = failure.memory.unwrap();
+    assert_eq!(
+        (memory.limit_bytes, memory.peak_bytes),
+        (Some(320), Some(319))
+    );
+}
+
 /// A running job whose program has just ended with Dask's word that the workers are to blame.
 fn blames_its_workers() -> World {
     let mut world = running(JOB);

@@ -106,7 +106,10 @@ fn a_worker_is_called_as_its_pod_and_gets_threads_memory_and_resources() {
         ("--nthreads", "2"),
         ("--memory-limit", "1073741824"),
         ("--resources", "$$(HOME)=1 DISK=0.5 GPU=2"),
-        ("--death-timeout", "60"),
+        // It waits for its scheduler by itself.
+        ("--death-timeout", "600"),
+        // Of a grace period of 5 s.
+        ("--drain-timeout", "3"),
         ("--local-directory", "/tmp"),
         ("--dashboard-address", ":8790"),
     ] {
@@ -114,14 +117,10 @@ fn a_worker_is_called_as_its_pod_and_gets_threads_memory_and_resources() {
     }
     assert_eq!(pod["metadata"]["name"], "etl-1-worker-default-4");
     assert!(
-        launcher.contains(&"--start-beside"),
-        "imports go on while the scheduler starts"
+        launcher.contains(&"--exec") && program.contains(&"--end-when-out-of-memory"),
+        "one process is the worker, and does for itself what a launcher does for others"
     );
-    assert!(
-        launcher.contains(&"--end-with-scheduler"),
-        "nothing waits for a worker whose cluster is taken down"
-    );
-    assert_eq!(after(&launcher, "--scheduler"), Some(ADDRESS));
+    assert_eq!(after(&launcher, "--scheduler"), None);
     let main = main_container(&pod);
     assert_eq!(
         main["resources"],
@@ -133,6 +132,37 @@ fn a_worker_is_called_as_its_pod_and_gets_threads_memory_and_resources() {
     let unlimited = worker("{}");
     assert_eq!(after(&line(&unlimited).1, "--memory-limit"), None);
     assert!(main_container(&unlimited)["resources"].is_null());
+}
+
+#[test]
+fn a_stock_worker_is_watched_by_the_launcher() {
+    let pod = worker("{engine: dask}");
+    let (launcher, program) = line(&pod);
+    for flag in [
+        // Imports go on while the scheduler starts.
+        "--start-beside",
+        // Nothing waits for a worker whose cluster is taken down.
+        "--end-with-scheduler",
+        "--end-when-out-of-memory",
+    ] {
+        assert!(launcher.contains(&flag), "{flag}");
+    }
+    assert!(!launcher.contains(&"--exec"));
+    assert_eq!(after(&launcher, "--scheduler"), Some(ADDRESS));
+    assert_eq!(after(&program, "--death-timeout"), Some("60"));
+    for ours in ["--drain-timeout", "--end-when-out-of-memory"] {
+        assert!(!program.contains(&ours), "{ours}");
+    }
+}
+
+#[test]
+fn a_worker_hands_over_for_as_long_as_its_pod_may_take_to_end() {
+    let pod = worker(
+        "{template: {spec: {terminationGracePeriodSeconds: 30}}, workers: {template: {spec: {terminationGracePeriodSeconds: 120}}}}",
+    );
+    assert_eq!(after(&line(&pod).1, "--drain-timeout"), Some("118"));
+    let of_all = worker("{template: {spec: {terminationGracePeriodSeconds: 1}}}");
+    assert_eq!(after(&line(&of_all).1, "--drain-timeout"), Some("0"));
 }
 
 #[test]
@@ -181,16 +211,15 @@ fn a_runner_nobody_looks_after_gives_up_long_after_a_deadline_that_may_still_be_
 }
 
 #[test]
-fn a_worker_with_a_limit_is_ended_by_the_kernel_alone() {
+fn a_stock_worker_with_a_limit_is_ended_by_the_kernel_alone() {
     let nanny = "DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE=False";
-    let limited = worker("{workers: {limits: {memory: 1Gi}}}");
-    let unlimited = worker("{workers: {requests: {memory: 1Gi}}}");
-    for (pod, expected) in [(limited, true), (unlimited, false)] {
-        let (launcher, _) = line(&pod);
-        assert_eq!(launcher.contains(&nanny), expected);
-        assert!(launcher.contains(&"--end-when-out-of-memory"));
+    let limited = worker("{engine: dask, workers: {limits: {memory: 1Gi}}}");
+    let unlimited = worker("{engine: dask, workers: {requests: {memory: 1Gi}}}");
+    let ours = worker("{workers: {limits: {memory: 1Gi}}}");
+    for (pod, expected) in [(limited, true), (unlimited, false), (ours, false)] {
+        assert_eq!(line(&pod).0.contains(&nanny), expected);
     }
-    let scheduler = scheduler("{limits: {memory: 1Gi}}");
+    let scheduler = scheduler("{engine: dask, limits: {memory: 1Gi}}");
     assert!(!line(&scheduler).0.contains(&nanny));
 }
 

@@ -4,6 +4,7 @@
 //! outside can tell. The container's control group counts such kills; it is looked at before, while and after the command
 //! runs. Where there is no control group to see, nothing is claimed.
 
+use contract::status::MemoryUse;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -63,9 +64,16 @@ impl Memory {
     }
 
     /// What ran short of late, if anything did.
-    pub fn shortage(&mut self) -> Option<Shortage> {
+    pub fn shortage(&self) -> Option<Shortage> {
         let group = self.group.as_ref()?;
         (group.kills() > self.before).then(|| group.shortage())
+    }
+}
+
+impl Memory {
+    /// Limit and peak, whoever killed what; nothing where there is no control group.
+    pub fn figures(&self) -> Option<Shortage> {
+        self.group.as_ref().map(Group::shortage)
     }
 }
 
@@ -129,6 +137,15 @@ impl Group {
 }
 
 impl Shortage {
+    /// The figures for programs.
+    pub fn figures(self) -> MemoryUse {
+        let number = |bytes: Option<u64>| bytes.and_then(|bytes| i64::try_from(bytes).ok());
+        MemoryUse {
+            limit_bytes: number(self.limit_bytes),
+            peak_bytes: number(self.peak_bytes),
+        }
+    }
+
     /// The figures, and whose memory it was, after "was killed: ".
     pub fn explanation(self) -> String {
         let peak = self.peak_bytes.map(gibibytes);
