@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::jobs::witnessed;
 use crate::scene::{name_of, with_operator};
 
-/// Runs it to Complete. The workers that have worked are those pods, at those addresses.
+/// Runs it to Complete. The workers that have worked are those pods, at those addresses, and each is our program.
 fn runs_on_its_workers(example: &str) {
     with_operator(example, async |scene| {
         let job = witnessed(scene, example);
@@ -16,9 +16,9 @@ fn runs_on_its_workers(example: &str) {
         let mut workers: BTreeSet<(String, String)> = BTreeSet::new();
         scene
             .eventually("every worker has an address", async || {
-                workers = scene
-                    .pods(example, Role::Worker)
-                    .await
+                let pods = scene.pods(example, Role::Worker).await;
+                assert!(pods.iter().all(runs_our_worker), "{pods:#?}");
+                workers = pods
                     .iter()
                     .filter_map(|pod| Some((name_of(pod), address_of(pod)?)))
                     .collect();
@@ -41,6 +41,18 @@ fn runs_on_its_workers(example: &str) {
             );
         }
     });
+}
+
+/// The launcher becomes our worker: whoever answers at the pod's address is it.
+fn runs_our_worker(pod: &Value) -> bool {
+    let words = pod["spec"]["containers"][0]["command"].as_array();
+    let words: Vec<&str> = words
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let program = contract::paths::PROGRAM_IN_IMAGE;
+    words.contains(&contract::launch::EXEC) && words.ends_with(&["--", program, "worker"])
 }
 
 fn address_of(pod: &Value) -> Option<String> {

@@ -111,7 +111,7 @@ from dask.distributed import Client
 import work
 
 client = Client()
-client.submit(work.greedy).result()
+client.submit(work.greedy, key='takes-much').result()
 ";
 
 const GREEDY: &str = "
@@ -139,6 +139,12 @@ fn a_task_that_takes_its_workers_memory_is_named_as_the_cause() {
             ),
             "{failure:#?}"
         );
+        // The kernel's figures and the worker's word for what it ran.
+        let memory = failure.memory.expect("there are figures");
+        assert_eq!(memory.limit_bytes, Some(320 << 20), "{failure:#?}");
+        for told in ["320 MiB", "while it ran takes-much"] {
+            assert!(failure.message.contains(told), "{failure:#?}");
+        }
         let log = failure.log.expect("the program's words");
         assert!(log.contains("KilledWorker"), "{log}");
     });

@@ -1,5 +1,7 @@
 //! Pods that somebody deletes while the job needs them.
 
+use std::process::Command;
+
 use contract::Role;
 use contract::status::{FailureClass, reason};
 use serde_json::json;
@@ -35,6 +37,87 @@ fn a_worker_that_is_deleted_is_replaced_and_its_work_done_again() {
         scene.completes("works").await;
         let told = scene.cues.told("works");
         assert_eq!(told.len(), 2, "{told:?}");
+        assert_ne!(told[0].from, told[1].from, "another pod did it");
+    });
+}
+
+/// Kills the Python process beside the first process of a container, as the kernel does, from inside.
+const KILLS_PYTHON: &str = "
+import glob, os, signal
+for place in glob.glob('/proc/[0-9]*/cmdline'):
+    if b'--channel' in open(place, 'rb').read().split(b'\\0'):
+        os.kill(int(place.split('/')[2]), signal.SIGKILL)
+";
+
+#[test]
+fn a_python_process_that_is_killed_is_started_again_in_its_pod() {
+    with_operator("python-killed", async |scene| {
+        let mut works = job(scene, "works", WORKS);
+        works["spec"]["job"]["files"]["work.py"] = json!(WORK);
+        scene.submit(&works).await;
+        scene
+            .eventually("a task runs", async || !scene.cues.told("works").is_empty())
+            .await;
+        let place = ["exec", "works-1-worker-default-0", "-n", scene.namespace()];
+        let kill = ["--", "python3", "-c", KILLS_PYTHON];
+        let killed = scene.cluster.kubectl(&[place, kill].concat(), "");
+        killed.expect_success();
+        scene
+            .eventually("the task runs once more", async || {
+                scene.cues.told("works").len() > 1
+            })
+            .await;
+        scene.cues.give("end");
+        let status = scene.completes("works").await;
+        assert_eq!((status.attempt, status.workers.lost), (1, 0), "{status:#?}");
+        let told = scene.cues.told("works");
+        assert_eq!(told[0].from, told[1].from, "in the same pod");
+    });
+}
+
+/// The number, on this machine, of the first process of a worker's pod: the node is this machine.
+fn worker_process(namespace: &str, pod: &str) -> Option<String> {
+    let entries = std::fs::read_dir("/proc").ok()?.flatten();
+    let is_it = |line: &[u8]| {
+        let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+        let named = words
+            .windows(2)
+            .any(|pair| pair == [b"--name", pod.as_bytes()]);
+        let text = String::from_utf8_lossy(line);
+        named && text.contains(namespace)
+    };
+    entries
+        .filter(|entry| std::fs::read(entry.path().join("cmdline")).is_ok_and(|line| is_it(&line)))
+        .find_map(|entry| Some(entry.file_name().to_str()?.to_owned()))
+}
+
+#[test]
+fn a_worker_that_is_killed_is_replaced_by_another_pod() {
+    with_operator("worker-killed", async |scene| {
+        let mut works = job(scene, "works", WORKS);
+        works["spec"]["job"]["files"]["work.py"] = json!(WORK);
+        scene.submit(&works).await;
+        scene
+            .eventually("a task runs", async || !scene.cues.told("works").is_empty())
+            .await;
+        let worker = worker_process(scene.namespace(), "works-1-worker-default-0");
+        let worker = worker.expect("the worker runs on this machine");
+        let killed = Command::new("kill").args(["-KILL", &worker]).status();
+        assert!(killed.expect("kill can be run").success());
+        scene
+            .eventually("the task runs once more", async || {
+                scene.cues.told("works").len() > 1
+            })
+            .await;
+        let status = scene
+            .until("works", "the loss is counted", |status| {
+                status.workers.lost == 1
+            })
+            .await;
+        assert_eq!(status.attempt, 1, "a lost worker is no failure");
+        scene.cues.give("end");
+        scene.completes("works").await;
+        let told = scene.cues.told("works");
         assert_ne!(told[0].from, told[1].from, "another pod did it");
     });
 }
