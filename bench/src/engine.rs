@@ -122,6 +122,7 @@ impl Place<'_> {
     ) -> Result<()> {
         let mut client = Client::start(self.cluster, worker_count, args)?;
         for scenario in scenarios {
+            eprintln!("    {}", scenario.title());
             match scenario.outcome() {
                 Outcome::PerTask => {
                     let sample = self.sample(&mut client, *scenario)?;

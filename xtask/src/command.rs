@@ -27,17 +27,23 @@ impl Run {
         }
     }
 
-    /// Cargo, as whoever called us uses it. It must not hear of our package: build scripts that look at such variables
-    /// (ring's) would run again, and all that is built on them would be compiled again, here and in the next shell.
+    /// Cargo, as whoever called us uses it.
     pub fn cargo() -> Self {
-        let mut run = Self::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        for (name, _) in std::env::vars() {
-            if OF_OUR_PACKAGE.iter().any(|prefix| name.starts_with(prefix)) {
-                run.command.env_remove(name);
-            }
-        }
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut run = Self::new(cargo).without_our_package();
         run.shown = "cargo".to_owned();
         run
+    }
+
+    /// For cargo and what starts it. It must not hear of our package: build scripts that look at such variables (ring's)
+    /// would run again, and all that is built on them would be compiled again, here and in the next shell.
+    pub fn without_our_package(mut self) -> Self {
+        for (name, _) in std::env::vars() {
+            if OF_OUR_PACKAGE.iter().any(|prefix| name.starts_with(prefix)) {
+                self.command.env_remove(name);
+            }
+        }
+        self
     }
 
     pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {

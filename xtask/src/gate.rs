@@ -9,6 +9,7 @@ use crate::cluster::{self, Tier, Unavailable};
 use crate::command::{Run, release_directory};
 use crate::generate;
 use crate::image;
+use crate::package;
 use crate::python;
 use crate::report::{Outcome, Report};
 use crate::tally::Tally;
@@ -71,7 +72,7 @@ const ENVIRONMENTS: &str = "python environments";
 
 const STATIC_PROGRAM: &str = "static program";
 
-const TESTS: [Step; 14] = [
+const TESTS: [Step; 15] = [
     step(BINARIES, |_| passed(build())),
     step(ENVIRONMENTS, |_| environments()),
     step(STATIC_PROGRAM, |_| static_program()),
@@ -94,6 +95,7 @@ const TESTS: [Step; 14] = [
     after(&[BINARIES, ENVIRONMENTS], "oldest executor", |extent| {
         pytest(OLDEST_REQUIREMENTS, "tests/executor", extent)
     }),
+    after(&[BINARIES, ENVIRONMENTS], "python package", python_package),
     after(&[BINARIES, ENVIRONMENTS], "compatibility", compatibility),
     after(&[BINARIES, ENVIRONMENTS], "oldest release", oldest_release),
 ];
@@ -225,7 +227,15 @@ fn with_images(tests: &str, extent: Extent) -> Result<Outcome> {
     counted(run)
 }
 
-/// Unmodified Dask against its own scheduler and ours, the same assertions for both.
+/// What `pip install .` brings, used as a user would.
+fn python_package(extent: Extent) -> Result<Outcome> {
+    let others = python::environment(CURRENT_REQUIREMENTS)?;
+    let python = package::installed(&others)?;
+    let run = Run::new(&python).args(&["-m", "pytest", "tests/package", "-ra"]);
+    counted(at_extent(run, extent))
+}
+
+/// Unmodified Dask against its own scheduler and workers and ours, the same assertions for all.
 fn compatibility(extent: Extent) -> Result<Outcome> {
     pytest(CURRENT_REQUIREMENTS, "tests/compat", extent)
 }
@@ -245,7 +255,7 @@ fn pytest(requirements: &str, tests: &str, extent: Extent) -> Result<Outcome> {
         bail!("test {}: it was not built", program.display());
     }
     let python = python::environment(requirements).context("set up the compatibility suite")?;
-    let mut run = Run::new(&python)
+    let run = Run::new(&python)
         .args(&["-m", "pytest", tests, "-ra"])
         .args(&["--numprocesses", COMPATIBILITY_PROCESSES])
         .args(&["--dist", "loadfile", "--no-loadscope-reorder"])
@@ -255,10 +265,14 @@ fn pytest(requirements: &str, tests: &str, extent: Extent) -> Result<Outcome> {
             release_directory()?.join("examples/protocol_probe"),
         )
         .env(contract::environment::PYTHON, &python);
-    if extent == Extent::All {
-        run = run.env("COMPAT_FULL", "1");
+    counted(at_extent(run, extent))
+}
+
+fn at_extent(run: Run, extent: Extent) -> Run {
+    match extent {
+        Extent::Usual => run,
+        Extent::All => run.env("COMPAT_FULL", "1"),
     }
-    counted(run)
 }
 
 /// Runs tests and counts them. A run that failed without a failing test (it did not even start) is a failure.

@@ -14,6 +14,7 @@ mod examples;
 mod gate;
 mod generate;
 mod image;
+mod package;
 mod python;
 mod report;
 mod tally;

@@ -34,6 +34,30 @@ pub fn environment(requirements: &str) -> Result<PathBuf> {
     Ok(made.join("bin/python"))
 }
 
+/// A virtual environment with nothing in it but a wheel; what that needs is found in another environment.
+pub fn with_wheel(directory: &Path, wheel: &Path, others: &Path) -> Result<PathBuf> {
+    if directory.exists() {
+        fs::remove_dir_all(directory).with_context(|| format!("remove {}", directory.display()))?;
+    }
+    Run::new(base()?.program)
+        .args(&["-m", "venv", "--without-pip"])
+        .arg(directory)
+        .run_quietly()?;
+    let python = directory.join("bin/python");
+    let where_packages_are = "import sysconfig; print(sysconfig.get_path('purelib'))";
+    let packages = |python: &Path| Run::new(python).args(&["-c", where_packages_are]).read();
+    let link = Path::new(packages(&python)?.trim()).join("others.pth");
+    fs::write(&link, packages(others)?).with_context(|| format!("write {}", link.display()))?;
+    Run::new(others)
+        .args(&["-m", "pip", "--python"])
+        .arg(&python)
+        .args(&["install", "--no-index", "--quiet"])
+        .arg(wheel)
+        .run_quietly()
+        .context("install the wheel")?;
+    Ok(python)
+}
+
 fn make(base: &Base, directory: &Path, requirements: &Path) -> Result<()> {
     Run::new(&base.program)
         .args(&["-m", "venv"])
