@@ -76,7 +76,7 @@ const TESTS: [Step; 15] = [
     step(BINARIES, |_| passed(build())),
     step(ENVIRONMENTS, |_| environments()),
     step(STATIC_PROGRAM, |_| static_program()),
-    after(&[ENVIRONMENTS], "rust tests", |_| rust_tests()),
+    after(&[ENVIRONMENTS], "rust tests", rust_tests),
     step("simulation", |_| simulation()),
     step("cluster", |_| on_cluster(Tier::ControlPlane, "api_server")),
     step("cluster node", |_| on_cluster(Tier::Node, "node")),
@@ -165,7 +165,7 @@ fn static_program() -> Result<Outcome> {
     }
 }
 
-fn rust_tests() -> Result<Outcome> {
+fn rust_tests(extent: Extent) -> Result<Outcome> {
     let mut run = Run::cargo()
         .args(&[
             "test",
@@ -185,7 +185,7 @@ fn rust_tests() -> Result<Outcome> {
     if let Some(program) = image::built_static_program() {
         run = run.env("DASKJOB_STATIC_BIN", program);
     }
-    counted(run)
+    counted(at_extent(run, extent))
 }
 
 /// Ten thousand seeds; a failing one is printed with the command that replays it.

@@ -27,7 +27,7 @@ from distributed.security import Security
 from driver import PATIENCE, until
 
 #: How long locks are held and the like; the longer time is that of a full run.
-LONG_SECONDS = 60 if os.environ.get("DASKJOB_TEST_ALL") else 10
+LONG_SECONDS = 60 if os.environ.get("COMPAT_FULL") else 10
 MEBIBYTE = 1 << 20
 
 

@@ -1,7 +1,7 @@
 //! What goes wrong around a worker, and what must go well nevertheless: each rule is shown with stock's scheduler and ours.
 //!
 //! Needs an interpreter with distributed in DASKJOB_PYTHON; says so and passes without. Where DASKJOB_BIN names our program
-//! `daskjob`, every rule is shown with its scheduler too. DASKJOB_TEST_ALL makes what is long longer.
+//! `daskjob`, every rule is shown with its scheduler too. COMPAT_FULL makes what is long longer.
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use std::ffi::OsString;
