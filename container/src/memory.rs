@@ -205,7 +205,7 @@ mod tests {
         write(place.path(), "memory.max", "1073741824\n");
         write(place.path(), "memory.peak", "1073741824\n");
         let group = Group::find("0::/\n", place.path());
-        let mut memory = Memory::of(group);
+        let memory = Memory::of(group);
         assert_eq!(memory.shortage(), None);
         write(place.path(), "memory.events", &events(1));
         let shortage = memory.shortage().unwrap();
@@ -232,7 +232,7 @@ mod tests {
             "9223372036854771712\n",
         );
         let membership = "5:cpu,cpuacct:/kubepods/x\n4:memory:/kubepods/x\n0::/kubepods/x\n";
-        let mut memory = Memory::of(Group::find(membership, place.path()));
+        let memory = Memory::of(Group::find(membership, place.path()));
         assert_eq!(memory.shortage(), None);
         write(
             place.path(),

@@ -55,6 +55,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::zombie_processes, reason = "who buries it is what is tested")]
     fn a_child_is_buried_at_the_second_look_after_its_end() {
         let child = Command::new("true").spawn().unwrap();
         let child = Pid::from_child(&child);
