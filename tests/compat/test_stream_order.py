@@ -105,7 +105,7 @@ def test_death_follows_the_graph(cluster, client):
 
 
 def test_slow_graphs_take_effect_in_their_order(client, tmp_path):
-    """One worker may run them, one at a time, so that whichever takes effect first runs first."""
+    """One worker may run them, one at a time: the first to take effect runs first, the slow one where both do at once."""
     order = tmp_path / "order"
 
     def note(_, name):
@@ -113,6 +113,6 @@ def test_slow_graphs_take_effect_in_their_order(client, tmp_path):
             file.write(f"{name} ")
 
     slow = client.submit(note, slow_to_open(), "slow", resources={"GPU": 2})
-    quick = client.submit(note, None, "quick", resources={"GPU": 2})
+    quick = client.submit(note, None, "quick", resources={"GPU": 2}, priority=-1)
     wait([slow, quick])
     assert order.read_text().split() == ["slow", "quick"]
