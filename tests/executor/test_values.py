@@ -289,7 +289,7 @@ def test_what_is_lent_is_read_where_it_is_and_stays_until_it_is_returned():
         return builtins.tracked() is not None
 
     with Executor() as executor:
-        executor.send(["lend"])
+        executor.send(["lend", True])
         executor.outcome(executor.begin(tracked, MEGABYTE, key="lent"))
         request = 400_000
         executor.send(["fetch", request, ["lent"]])
@@ -306,13 +306,22 @@ def test_what_is_lent_is_read_where_it_is_and_stays_until_it_is_returned():
 
 def test_an_executor_that_lends_takes_no_memory_for_what_it_serves():
     with Executor() as executor:
-        executor.send(["lend"])
+        executor.send(["lend", True])
         for name in ("numpy", "numpy 2d, other order", "pandas", "bytes", "bytearray", "list of arrays"):
             executor.outcome(executor.begin(pickle.loads, pickle.dumps(THINGS[name]), key=name))
         before = open_descriptors(executor)
         for name in ("numpy", "numpy 2d, other order", "pandas", "bytes", "bytearray", "list of arrays"):
             assert same(executor.value(name), THINGS[name]), name
         assert open_descriptors(executor) == before
+
+
+def test_an_executor_that_is_to_lend_no_more_copies(executor):
+    executor.outcome(executor.begin(numpy.arange, MEGABYTE, key="no longer lent"))
+    executor.send(["lend", True], ["lend", False])
+    before = open_descriptors(executor)
+    assert same(executor.value("no longer lent"), numpy.arange(MEGABYTE))
+    assert open_descriptors(executor) > before
+    executor.send(["drop", ["no longer lent"]])
 
 
 def test_memory_that_came_is_released_when_nothing_is_made_of_it_any_more():

@@ -298,6 +298,7 @@ impl Machine {
                     }
                     Err(error) => {
                         warn!(task = %key, error = %error, "a value cannot be written to disk");
+                        machine.life.stop_lending_after(&error);
                         machine.life.spills.failed(error.to_string());
                         SpillOutcome::DiskFailed
                     }

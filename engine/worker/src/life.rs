@@ -251,6 +251,20 @@ impl Life {
         }
     }
 
+    /// Values that cannot be read where they are come as copies from now on.
+    pub fn stop_lending_after(&self, failure: &std::io::Error) {
+        let refused = [libc::EFAULT, libc::EPERM, libc::ENOSYS];
+        if failure
+            .raw_os_error()
+            .is_some_and(|it| refused.contains(&it))
+        {
+            warn!(error = %failure, "memory of the Python process cannot be read; large values are copied");
+            self.handle.send(Input::Call(Box::new(|machine| {
+                machine.line.say(|line| line.lend(false));
+            })));
+        }
+    }
+
     pub fn collect_garbage(&self) {
         let now = clock::now();
         if now.seconds_since(self.last_collection.get()) < COLLECTION_SECONDS {

@@ -5,7 +5,6 @@ use crate::config::Config;
 use crate::executor::lent;
 use crate::executor::line::{Line, LineReader};
 use crate::executor::message::FromExecutor;
-use crate::executor::packet::Packets;
 use crate::executor::process::{self, Launch, Process};
 use crate::executor::shared::SharedMemory;
 use crate::life::{End, Life, Loss, Parts};
@@ -344,7 +343,7 @@ fn begin_lending(life: &Life, line: &Line, probe: Option<(i32, (u64, Bytes))>) {
     match probe {
         Some((process, (address, content))) if lent::may_read(process, address, &content) => {
             life.lender.set(process);
-            line.say(Packets::lend);
+            line.say(|line| line.lend(true));
         }
         _ => debug!("memory of the Python process cannot be read; large values are copied"),
     }

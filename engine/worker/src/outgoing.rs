@@ -177,7 +177,8 @@ pub async fn get_data(visit: &mut Visit<'_>, request: &Request) -> Result<(), Co
     let mut transfer = Transfer::begin(life);
     let reply = read(life, keys).await?;
     transfer.of(reply.nbytes);
-    visit.writer.send_lent(reply.message()).await?;
+    let sent = visit.writer.send_lent(reply.message()).await;
+    sent.inspect_err(|failure| life.stop_lending_after(failure))?;
     match visit.reader.recv_value().await? {
         Some(acknowledgement) if acknowledgement.is_str("OK") => Ok(()),
         _ => Err(ConnectionError::NotAcknowledged),

@@ -121,9 +121,9 @@ class Values:
     def collect(self) -> None:
         self.requests.put((COLLECT, None))
 
-    def lend(self) -> None:
-        """The worker can read what is in this process."""
-        self.place = memory.lent
+    def lend(self, wanted: bool) -> None:
+        """Whether the worker can read what is in this process."""
+        self.place = memory.lent if wanted else memory.shared
 
     def returned(self, requests) -> None:
         returned = [self.lent.pop(request, None) for request in requests]

@@ -240,9 +240,10 @@ impl Packets {
         write_u64(&mut self.open.bytes, number);
     }
 
-    /// Values are lent from now on, where they are large.
-    pub fn lend(&mut self) {
-        self.begin(snippet!("lend"), 1, &[]);
+    /// Whether values are lent from now on, where they are large.
+    pub fn lend(&mut self, wanted: bool) {
+        self.begin(snippet!("lend"), 2, &[]);
+        msgpack::write_bool(&mut self.open.bytes, wanted);
     }
 
     /// What was lent for this request is not read any more.
