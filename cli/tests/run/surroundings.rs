@@ -23,6 +23,37 @@ fn a_module_beside_the_manifest_is_imported_by_program_and_workers() {
 }
 
 #[test]
+fn a_preload_of_the_configuration_may_bring_a_plugin_that_watches_tasks() {
+    need_python!();
+    let spec = "
+job:
+  command: [python, main.py]
+  files:
+    main.py: |
+      import pathlib, tempfile, time
+      from dask.distributed import Client
+      Client().submit(sum, [1, 2], key='watched').result()
+      told = pathlib.Path(tempfile.gettempdir(), 'told')
+      deadline = time.time() + 60
+      while not told.exists() and time.time() < deadline:
+          time.sleep(0.05)
+      print(told.read_text())
+    watching.py: |
+      import pathlib, tempfile
+      from distributed.diagnostics.plugin import WorkerPlugin
+      class Watching(WorkerPlugin):
+          def transition(self, key, start, finish, **kwargs):
+              if finish == 'memory':
+                  pathlib.Path(tempfile.gettempdir(), 'told').write_text(key)
+      async def dask_setup(worker):
+          await worker.plugin_add(Watching())
+workers: {env: [{name: DASK_DISTRIBUTED__WORKER__PRELOAD, value: '[\"watching\"]'}]}
+";
+    let finished = Place::new().run_job(spec, &[]).expect(0);
+    assert_eq!(finished.text(), "watched\n", "{}", finished.stderr);
+}
+
+#[test]
 fn a_program_beside_the_manifest_is_run() {
     need_python!();
     let place = Place::new();
