@@ -198,7 +198,7 @@ def efficiency(client, make_graph, seconds, budget_seconds):
 
 def metg(client, title, make_graph, budget_ms):
     """Halves tasks until less than half of the time is spent in them; what lies between is interpolated."""
-    length, before = 0.016, None
+    length, before = 0.032, None
     while True:
         reached = efficiency(client, make_graph, length, budget_ms / 1e3)
         time.sleep(0.2)

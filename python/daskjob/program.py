@@ -19,12 +19,6 @@ PROGRAM_VARIABLE = "DASKJOB_BIN"
 # What Dask hands its configuration on in, to processes that it starts.
 INHERITED_CONFIGURATION = "DASK_INTERNAL_INHERIT_CONFIG"
 
-# Settings of Dask that the worker program reads as variables alone.
-WORKER_SETTINGS = [
-    *(f"distributed.worker.memory.{name}" for name in ("target", "spill", "pause", "terminate", "transfer", "max-spill")),
-    *(f"distributed.worker.connections.{name}" for name in ("incoming", "outgoing")),
-]
-
 
 class ProgramNotFound(FileNotFoundError):
     """The program is not installed, or not where it was said to be."""
@@ -67,21 +61,16 @@ def _directories() -> list[str]:
 
 def environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     """This process's environment and configuration, for a program whose Python is to find the modules that this one finds."""
-    made = {**os.environ, **_settings(), "PYTHONPATH": os.pathsep.join(_own_modules())}
+    made = {**os.environ, **_configuration(), "PYTHONPATH": os.pathsep.join(_own_modules())}
     return {**made, **(extra or {})}
 
 
-def _settings() -> dict[str, str]:
-    made = {}
+def _configuration() -> dict[str, str]:
     try:
-        made[INHERITED_CONFIGURATION] = dask.config.serialize(dask.config.global_config)
+        return {INHERITED_CONFIGURATION: dask.config.serialize(dask.config.global_config)}
     except TypeError:
         # Somebody has put a value there that cannot be handed on; variables and files are read all the same.
-        pass
-    for key in WORKER_SETTINGS:
-        value = dask.config.get(key, default=None)
-        made["DASK_" + key.upper().replace("-", "_").replace(".", "__")] = str(value)
-    return made
+        return {}
 
 
 def _own_modules() -> list[str]:

@@ -147,12 +147,19 @@ def test_quiet_unless_there_is_something_to_say(marked, capfd):
 
 
 def test_configuration_of_this_process_counts(marked):
-    with dask.config.set({"distributed.scheduler.allowed-failures": 0, "distributed.worker.memory.target": 0.5}):
-        with LocalCluster(n_workers=1, **SMALL) as cluster, Client(cluster) as client:
-            assert client.submit(dask.config.get, "distributed.worker.memory.target").result() == 0.5
-            with pytest.raises(KilledWorker) as info:
-                client.submit(os._exit, 1).result(timeout=60)
-            assert info.value.allowed_failures == 0
+    """For the scheduler, the workers and the tasks."""
+    own = {
+        "distributed.scheduler.allowed-failures": 0,
+        "distributed.worker.resources": {"DISK": 3},
+        "compat.of-tasks": "told",
+    }
+    with dask.config.set(own), LocalCluster(n_workers=1, **SMALL) as cluster, Client(cluster) as client:
+        (worker,) = client.scheduler_info()["workers"].values()
+        assert worker["resources"] == {"DISK": 3}
+        assert client.submit(dask.config.get, "compat.of-tasks").result() == "told"
+        with pytest.raises(KilledWorker) as info:
+            client.submit(os._exit, 1).result(timeout=60)
+        assert info.value.allowed_failures == 0
 
 
 def test_variables_of_workers(marked):
