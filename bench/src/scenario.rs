@@ -9,6 +9,8 @@ use crate::cluster::{Shape, Workers};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ScenarioName {
+    /// Memory of a worker that has nothing to do, and never had much
+    Idle,
     /// client.map of a trivial function
     Map,
     /// A binary reduction
@@ -21,8 +23,6 @@ pub enum ScenarioName {
     Latency,
     /// Results held in memory
     Held,
-    /// Memory of a worker that has nothing to do
-    Idle,
     /// Blocks from the workers to the client, through the scheduler and past it
     Gather,
     /// Blocks from the client to the workers, through the scheduler and past it
