@@ -11,13 +11,13 @@ use bytes::Bytes;
 use protocol::Payload;
 use protocol::frames::{ALIGNMENT, FrameRegion};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use worker_core::ValueId;
 
-/// Of a frame, this much is tried first; what does not shrink to [`PAYS_AT`] is written as it is.
+/// Of a frame, this much is tried; what does not shrink to [`PAYS_AT`] is written as it is.
 const SAMPLE_BYTES: usize = 64 * 1024;
 const PAYS_AT: f64 = 0.7;
 /// Below this a frame is not worth the try.
@@ -58,12 +58,10 @@ impl Frame {
         if !self.is_compressed {
             return input.read_exact(into);
         }
-        let mut compressed = vec![0; self.disk_len as usize];
-        input.read_exact(&mut compressed)?;
-        match zstd::bulk::decompress_to_buffer(&compressed, into)? {
-            len if len == into.len() => Ok(()),
-            _ => Err(io::ErrorKind::InvalidData.into()),
-        }
+        let mut compressed = input.take(self.disk_len);
+        zstd::Decoder::new(&mut compressed)?.read_exact(into)?;
+        // What is left of it, if anything, is the end of the compressed form.
+        io::copy(&mut compressed, &mut io::sink()).map(drop)
     }
 }
 
@@ -126,17 +124,23 @@ pub fn write(path: &Path, value: &Serialized) -> io::Result<Spilled> {
     let file = Arc::new(SpillFile(path.to_owned()));
     let mut out = File::create(path)?;
     let mut frames = Vec::with_capacity(value.frames.len());
+    let mut disk_len = 0;
     for frame in &value.frames {
-        let compressed = compress(frame)?;
-        match &compressed {
-            Some(content) => out.write_all(content)?,
-            None => copy(frame, &mut out)?,
+        let is_compressed = shrinks(frame)?;
+        if is_compressed {
+            let mut encoder = zstd::Encoder::new(&mut out, COMPRESSION_LEVEL)?;
+            copy(frame, &mut encoder)?;
+            encoder.finish()?;
+        } else {
+            copy(frame, &mut out)?;
         }
+        let end = out.stream_position()?;
         frames.push(Frame {
             len: frame.len() as u64,
-            disk_len: compressed.as_ref().map_or(frame.len(), Vec::len) as u64,
-            is_compressed: compressed.is_some(),
+            disk_len: end - disk_len,
+            is_compressed,
         });
+        disk_len = end;
     }
     Ok(Spilled {
         file,
@@ -146,7 +150,7 @@ pub fn write(path: &Path, value: &Serialized) -> io::Result<Spilled> {
 }
 
 /// Part by part: memory is short when values are spilled.
-fn copy(frame: &Piece, out: &mut File) -> io::Result<()> {
+fn copy(frame: &Piece, out: &mut impl Write) -> io::Result<()> {
     if let Piece::Here(content) = frame {
         return out.write_all(content);
     }
@@ -159,20 +163,16 @@ fn copy(frame: &Piece, out: &mut File) -> io::Result<()> {
     Ok(())
 }
 
-fn compress(frame: &Piece) -> io::Result<Option<Vec<u8>>> {
+/// Whether a frame is worth compressing, by a sample from its middle.
+fn shrinks(frame: &Piece) -> io::Result<bool> {
     let len = frame.len();
     if len < SMALL_BYTES {
-        return Ok(None);
+        return Ok(false);
     }
-    let pays = |from: usize, to: usize| (to as f64) < (from as f64) * PAYS_AT;
     let mut sample = vec![0; len.min(SAMPLE_BYTES)];
     frame.read((len - sample.len()) / 2, &mut sample)?;
     let tried = zstd::bulk::compress(&sample, COMPRESSION_LEVEL)?;
-    if !pays(sample.len(), tried.len()) {
-        return Ok(None);
-    }
-    let compressed = zstd::bulk::compress(&frame.whole()?, COMPRESSION_LEVEL)?;
-    Ok(pays(len, compressed.len()).then_some(compressed))
+    Ok((tried.len() as f64) < (sample.len() as f64) * PAYS_AT)
 }
 
 impl Spilled {

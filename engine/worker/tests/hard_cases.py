@@ -108,8 +108,10 @@ def a_task_that_eats_all_memory_is_given_up_and_the_cause_is_told():
     future = scene.client.submit(eat, pure=False)
     wait(future, 4 * PATIENCE)
     assert isinstance(future.exception(), KilledWorker)
+    # The last of them is told right after the task is given up.
+    until(lambda: len(losses(scene.client)) == 4)
     events = losses(scene.client)
-    assert len(events) == 4 and all(event["out-of-memory"] for event in events), events
+    assert all(event["out-of-memory"] for event in events), events
     assert all("MiB of memory" in event["reason"] and list(event["tasks"]) == [future.key] for event in events)
     scene.client.wait_for_workers(2, PATIENCE)
     assert scene.client.submit(inc, 1).result(PATIENCE) == 2
@@ -253,8 +255,9 @@ def four_gibibytes_pass_between_workers_of_one():
     count = 64
     blocks = scene.client.map(lambda number: numpy.full(8 * MEBIBYTE, number * 1.0), range(count), workers=["first"])
     sums = scene.client.map(lambda block: float(block[0] + block[-1]), blocks, workers=["second"])
+    until(lambda: losses(scene.client) or all(future.done() for future in sums))
+    assert not losses(scene.client), losses(scene.client)
     assert scene.client.gather(sums) == [2.0 * number for number in range(count)]
-    assert not losses(scene.client)
 
 
 # -- connections -------------------------------------------------------------------------------------------------------
