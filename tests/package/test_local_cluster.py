@@ -200,7 +200,7 @@ def test_retired_worker_stays_away(cluster, client):
 
 
 PROGRAM = """
-import sys, time
+import signal, time
 from daskjob import LocalCluster
 from distributed import Client
 
@@ -208,6 +208,8 @@ def wait_long():
     time.sleep(600)
 
 if __name__ == "__main__":
+    # Python leaves it ignored where these tests are run so, as by nohup or in a shell's background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     cluster = LocalCluster(n_workers=2, dashboard_address=":0")
     client = Client(cluster)
     future = client.submit(wait_long)
