@@ -102,14 +102,8 @@ impl Scenario {
             ScenarioName::Map | ScenarioName::Tree | ScenarioName::AllToAll => true,
             ScenarioName::Chain | ScenarioName::Latency => workers != Workers::FakeNarrow,
             ScenarioName::Held => workers == Workers::FakeWide,
-            ScenarioName::Idle
-            | ScenarioName::Gather
-            | ScenarioName::Scatter
-            | ScenarioName::Transfer
-            | ScenarioName::Spill
-            | ScenarioName::Neighbour
-            | ScenarioName::MetgParallel
-            | ScenarioName::MetgStencil => workers.are_real(),
+            // How fast data move and how short tasks may be: of workers that run something.
+            _ => workers.are_real(),
         }
     }
 

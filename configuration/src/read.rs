@@ -1,4 +1,4 @@
-//! Judges configuration: takes values out of the merged tree as the types the scheduler wants.
+//! Judges configuration: takes values out of the merged tree as the types the programs want.
 //!
 //! Owns the sentence a user reads about a bad value. Invariant: a reader never fails in the middle; it notes every
 //! bad value with its key and origin, and the caller gets all of them at once.
@@ -126,6 +126,19 @@ impl<'a> Reader<'a> {
         self.read(key, default, count)
     }
 
+    /// A count of things in memory.
+    pub fn size(&mut self, key: &str, default: u64) -> usize {
+        self.count(key, default) as usize
+    }
+
+    /// A value that null leaves unset, by a rule of the caller's.
+    pub fn optional<T>(&mut self, key: &str, judge: impl FnOnce(&Raw) -> Judged<T>) -> Option<T> {
+        self.read(key, None, |raw| match raw {
+            Raw::Null => Ok(None),
+            raw => judge(raw).map(Some),
+        })
+    }
+
     pub fn flag(&mut self, key: &str, default: bool) -> bool {
         self.read(key, default, flag)
     }
@@ -143,10 +156,7 @@ impl<'a> Reader<'a> {
     }
 
     pub fn optional_text(&mut self, key: &str) -> Option<String> {
-        self.read(key, None, |raw| match raw {
-            Raw::Null => Ok(None),
-            raw => text(raw).map(Some),
-        })
+        self.optional(key, text)
     }
 
     /// A text that null makes empty.
@@ -159,10 +169,9 @@ impl<'a> Reader<'a> {
 
     /// A list of texts; a single text is a list of one.
     pub fn texts(&mut self, key: &str) -> Option<Vec<String>> {
-        self.read(key, None, |raw| match raw {
-            Raw::Null => Ok(None),
-            Raw::Text(one) => Ok(Some(vec![one.clone()])),
-            Raw::List(items) => items.iter().map(text).collect::<Judged<_>>().map(Some),
+        self.optional(key, |raw| match raw {
+            Raw::Text(one) => Ok(vec![one.clone()]),
+            Raw::List(items) => items.iter().map(text).collect(),
             _ => Err("it must be a list of texts".to_owned()),
         })
     }

@@ -54,6 +54,19 @@ pub enum TlsVersion {
     Tls13,
 }
 
+impl TryFrom<f64> for TlsVersion {
+    type Error = String;
+
+    /// From the number by which people know it.
+    fn try_from(number: f64) -> Result<Self, String> {
+        match number {
+            1.2 => Ok(TlsVersion::Tls12),
+            1.3 => Ok(TlsVersion::Tls13),
+            _ => Err("it must be 1.2 or 1.3".to_owned()),
+        }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum SecurityError {
     #[error("read {what} from {path}")]

@@ -3,50 +3,15 @@
 //! Needs an interpreter with distributed in DASKJOB_PYTHON; says so and passes without. Where DASKJOB_BIN names our program
 //! `daskjob`, every rule is shown with its scheduler too. COMPAT_FULL makes what is long longer.
 
+mod rules;
+
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use std::ffi::OsString;
+use rules::rules;
 use std::path::Path;
-use std::process::Command;
 
 const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hard_cases.py");
 
-fn show(rule: &str) {
-    show_with(rule, None);
-}
-
-fn show_with(rule: &str, certificates: Option<&Path>) {
-    let Some(python) = std::env::var_os("DASKJOB_PYTHON") else {
-        println!("skipped: DASKJOB_PYTHON names no interpreter with distributed");
-        return;
-    };
-    let mut schedulers = vec![OsString::new()];
-    schedulers.extend(std::env::var_os("DASKJOB_BIN"));
-    for scheduler in schedulers {
-        let mut command = Command::new(&python);
-        command
-            .args([RULES, rule, env!("CARGO_BIN_EXE_daskjob-worker")])
-            .arg(&scheduler);
-        if let Some(certificates) = certificates {
-            command.env("DASKJOB_TEST_CERTIFICATES", certificates);
-        }
-        let status = command.status().expect("the interpreter starts");
-        assert!(
-            status.success(),
-            "{rule} with scheduler {scheduler:?}: {status}"
-        );
-    }
-}
-
-macro_rules! rules {
-    ($($rule:ident)*) => {
-        $(#[test]
-        fn $rule() {
-            show(stringify!($rule));
-        })*
-    };
-}
-
-rules! {
+rules! { RULES:
     an_executor_that_hangs_in_c_is_replaced_and_its_task_runs_again
     a_killed_executor_is_not_said_to_have_run_out_of_memory
     a_task_that_eats_all_memory_is_given_up_and_the_cause_is_told
@@ -71,7 +36,8 @@ fn everything_is_encrypted_where_certificates_are_given() {
     let place = tempfile::tempdir().expect("a directory");
     write_certificates(place.path()).expect("certificates");
     let rule = "everything_is_encrypted_where_certificates_are_given";
-    show_with(rule, Some(place.path()));
+    let certificates = ("DASKJOB_TEST_CERTIFICATES", place.path());
+    rules::show(RULES, rule, &[certificates]);
 }
 
 /// One certificate for everybody.

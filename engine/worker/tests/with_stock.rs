@@ -3,40 +3,13 @@
 //! Needs an interpreter with distributed in DASKJOB_PYTHON; says so and passes without. Where DASKJOB_BIN names our program
 //! `daskjob`, every rule is shown with its scheduler too.
 
-use std::process::Command;
+mod rules;
+
+use rules::rules;
 
 const DRIVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/driver.py");
 
-fn show(rule: &str) {
-    let Some(python) = std::env::var_os("DASKJOB_PYTHON") else {
-        println!("skipped: DASKJOB_PYTHON names no interpreter with distributed");
-        return;
-    };
-    let mut schedulers = vec![std::ffi::OsString::new()];
-    schedulers.extend(std::env::var_os("DASKJOB_BIN"));
-    for scheduler in schedulers {
-        let status = Command::new(&python)
-            .args([DRIVER, rule, env!("CARGO_BIN_EXE_daskjob-worker")])
-            .arg(&scheduler)
-            .status()
-            .expect("the interpreter starts");
-        assert!(
-            status.success(),
-            "{rule} with scheduler {scheduler:?}: {status}"
-        );
-    }
-}
-
-macro_rules! rules {
-    ($($rule:ident)*) => {
-        $(#[test]
-        fn $rule() {
-            show(stringify!($rule));
-        })*
-    };
-}
-
-rules! {
+rules! { DRIVER:
     values_move_between_workers
     large_arrays_arrive_whole
     an_error_reaches_whoever_waits

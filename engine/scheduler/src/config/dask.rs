@@ -137,12 +137,9 @@ fn scheduler(r: &mut Reader<'_>) -> SchedulerConfig {
         idle_timeout: r.optional_duration("distributed.scheduler.idle-timeout", None),
         no_workers_timeout: r.optional_duration("distributed.scheduler.no-workers-timeout", None),
         worker_saturation: r.read("distributed.scheduler.worker-saturation", 1.1, saturation),
-        rootish_taskgroup: size(r, "distributed.scheduler.rootish-taskgroup", 5),
-        rootish_taskgroup_dependencies: size(
-            r,
-            "distributed.scheduler.rootish-taskgroup-dependencies",
-            5,
-        ),
+        rootish_taskgroup: r.size("distributed.scheduler.rootish-taskgroup", 5),
+        rootish_taskgroup_dependencies: r
+            .size("distributed.scheduler.rootish-taskgroup-dependencies", 5),
         worker_ttl: r.optional_duration("distributed.scheduler.worker-ttl", Some(seconds(300))),
         unknown_task_duration: r.duration(
             "distributed.scheduler.unknown-task-duration",
@@ -188,44 +185,32 @@ fn comm(r: &mut Reader<'_>) -> CommConfig {
         compression: r.read("distributed.comm.compression", None, compression),
         default_scheme: r.text("distributed.comm.default-scheme", "tcp"),
         socket_backlog: r.count("distributed.comm.socket-backlog", 2048) as u32,
-        message_bytes_limit: r.read("daskjob.comm.message-bytes-limit", None, |raw| match raw {
-            Raw::Null => Ok(None),
-            raw => read::bytes(raw).map(Some),
-        }),
+        message_bytes_limit: r.optional("daskjob.comm.message-bytes-limit", read::bytes),
         connect_timeout: r.duration("distributed.comm.timeouts.connect", seconds(30)),
         tcp_timeout: r.optional_duration("distributed.comm.timeouts.tcp", Some(seconds(30))),
-        require_encryption: r.read(
-            "distributed.comm.require-encryption",
-            None,
-            |raw| match raw {
-                Raw::Null => Ok(None),
-                raw => read::flag(raw).map(Some),
-            },
-        ),
+        require_encryption: r.optional("distributed.comm.require-encryption", read::flag),
         tls: TlsConfig {
             authority: r.optional_text("distributed.comm.tls.ca-file"),
             certificate: r.optional_text("distributed.comm.tls.scheduler.cert"),
             key: r.optional_text("distributed.comm.tls.scheduler.key"),
             ciphers: r.optional_text("distributed.comm.tls.ciphers"),
-            oldest_version: tls_version(r, "distributed.comm.tls.min-version", TlsVersion::Tls12),
-            newest_version: tls_version(r, "distributed.comm.tls.max-version", TlsVersion::Tls13),
+            oldest_version: tls_version(r, "distributed.comm.tls.min-version")
+                .unwrap_or(TlsVersion::Tls12),
+            newest_version: tls_version(r, "distributed.comm.tls.max-version")
+                .unwrap_or(TlsVersion::Tls13),
         },
     }
 }
 
 fn admin(r: &mut Reader<'_>) -> AdminConfig {
     AdminConfig {
-        log_length: size(r, "distributed.admin.log-length", 10_000),
-        low_level_log_length: size(r, "distributed.admin.low-level-log-length", 1_000),
+        log_length: r.size("distributed.admin.log-length", 10_000),
+        low_level_log_length: r.size("distributed.admin.low-level-log-length", 1_000),
         system_monitor_interval: r.duration(
             "distributed.admin.system-monitor.interval",
             Duration::from_millis(500),
         ),
     }
-}
-
-fn size(r: &mut Reader<'_>, key: &str, default: u64) -> usize {
-    r.count(key, default) as usize
 }
 
 fn list(r: &mut Reader<'_>, key: &str) -> Vec<String> {
@@ -282,13 +267,6 @@ fn compression(raw: &Raw) -> Result<Option<String>, String> {
     }
 }
 
-fn tls_version(r: &mut Reader<'_>, key: &str, default: TlsVersion) -> TlsVersion {
-    r.read(key, default, |raw| match raw {
-        Raw::Null => Ok(default),
-        raw => match read::number(raw)? {
-            1.2 => Ok(TlsVersion::Tls12),
-            1.3 => Ok(TlsVersion::Tls13),
-            _ => Err("it must be 1.2 or 1.3".to_owned()),
-        },
-    })
+fn tls_version(r: &mut Reader<'_>, key: &str) -> Option<TlsVersion> {
+    r.optional(key, |raw| read::number(raw)?.try_into())
 }

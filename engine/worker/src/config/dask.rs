@@ -74,8 +74,8 @@ impl DaskConfig {
             scheduler_address: r.optional_text("scheduler-address"),
             temporary_directory: r.optional_text("temporary-directory"),
             memory: memory(r),
-            outgoing_connections: size(r, &worker("connections.outgoing"), 50),
-            incoming_connections: size(r, &worker("connections.incoming"), 10),
+            outgoing_connections: r.size(&worker("connections.outgoing"), 50),
+            incoming_connections: r.size(&worker("connections.incoming"), 10),
             message_bytes_limit: r.bytes(&worker("transfer.message-bytes-limit"), 50_000_000),
             resources: r.entries(&worker("resources"), read::number),
             lifetime: LifetimeConfig {
@@ -93,8 +93,8 @@ impl DaskConfig {
                 Some(Duration::from_secs(300)),
             ),
             default_data_size: r.bytes("distributed.scheduler.default-data-size", 1024),
-            low_level_log_length: size(r, "distributed.admin.low-level-log-length", 1_000),
-            log_length: size(r, "distributed.admin.log-length", 10_000),
+            low_level_log_length: r.size("distributed.admin.low-level-log-length", 1_000),
+            log_length: r.size("distributed.admin.log-length", 10_000),
             comm: comm(r),
             prometheus_namespace: r
                 .optional_text_or("distributed.dashboard.prometheus.namespace", "dask"),
@@ -154,33 +154,15 @@ fn comm(r: &mut Reader<'_>) -> CommConfig {
     CommConfig {
         connect_timeout: r.duration("distributed.comm.timeouts.connect", seconds(30)),
         tcp_timeout: r.optional_duration("distributed.comm.timeouts.tcp", Some(seconds(30))),
-        require_encryption: r.read(
-            "distributed.comm.require-encryption",
-            None,
-            |raw| match raw {
-                Raw::Null => Ok(None),
-                raw => read::flag(raw).map(Some),
-            },
-        ),
+        require_encryption: r.optional("distributed.comm.require-encryption", read::flag),
         authority: r.optional_text(&tls("ca-file")),
         certificate: r.optional_text(&tls("worker.cert")),
         key: r.optional_text(&tls("worker.key")),
-        oldest_version: tls_version(r, &tls("min-version"), TlsVersion::Tls12),
-        newest_version: tls_version(r, &tls("max-version"), TlsVersion::Tls13),
+        oldest_version: tls_version(r, &tls("min-version")).unwrap_or(TlsVersion::Tls12),
+        newest_version: tls_version(r, &tls("max-version")).unwrap_or(TlsVersion::Tls13),
     }
 }
 
-fn tls_version(r: &mut Reader<'_>, key: &str, default: TlsVersion) -> TlsVersion {
-    r.read(key, default, |raw| match raw {
-        Raw::Null => Ok(default),
-        raw => match read::number(raw)? {
-            1.2 => Ok(TlsVersion::Tls12),
-            1.3 => Ok(TlsVersion::Tls13),
-            _ => Err("it must be 1.2 or 1.3".to_owned()),
-        },
-    })
-}
-
-fn size(r: &mut Reader<'_>, key: &str, default: u64) -> usize {
-    r.count(key, default) as usize
+fn tls_version(r: &mut Reader<'_>, key: &str) -> Option<TlsVersion> {
+    r.optional(key, |raw| read::number(raw)?.try_into())
 }
