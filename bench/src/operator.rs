@@ -11,6 +11,7 @@
 mod api;
 mod burst;
 mod contender;
+mod copy;
 mod idle;
 mod latency;
 mod report;

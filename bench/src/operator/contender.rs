@@ -290,9 +290,9 @@ fn install_their_definitions(cluster: &Cluster, python: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What every container asks for, whoever makes it.
+/// What every container asks for, whoever makes it: enough that a worker has room for its Python beside results.
 pub fn requests() -> Value {
-    json!({"cpu": "20m", "memory": "64Mi"})
+    json!({"cpu": "20m", "memory": "256Mi"})
 }
 
 fn our_job(job: Job<'_>) -> Value {

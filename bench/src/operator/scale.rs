@@ -8,10 +8,10 @@ use anyhow::{Context, Result};
 use futures::future::try_join_all;
 use serde_json::{Value, json};
 
-use super::api;
 use super::contender::{Contender, Job, Place, Product, requests};
 use super::idle::mebibytes;
 use super::report::{Report, Unit};
+use super::{api, copy};
 use crate::args::OperatorArgs;
 use crate::{clock, usage};
 
@@ -118,6 +118,8 @@ async fn plain_creates(contender: &Contender<'_>, count: u32, report: &mut Repor
 async fn clear(contender: &Contender<'_>, namespace: &TestNamespace<'_>, path: &str) -> Result<()> {
     api::delete(contender.cluster, path).await?;
     api::until_gone(contender.cluster, namespace.name(), 0.0, PATIENCE).await?;
+    // What others still do about it takes from nobody's time.
+    tokio::time::sleep(REST).await;
     Ok(())
 }
 
@@ -169,8 +171,11 @@ async fn many(contender: &Contender<'_>, jobs: u32, plain: f64, report: &mut Rep
     })
     .await?;
     api::until("all pods are there", PATIENCE, || async {
-        // Counting costs the API server more than a create: seldom beside what it takes.
         tokio::time::sleep(BETWEEN_COUNTS).await;
+        // Counting costs the API server more than a create, so it is asked once the operator knows of them all.
+        if pods_known(contender).await? < wanted {
+            return Ok(None);
+        }
         Ok((api::count(contender.cluster, &pods).await? >= wanted).then_some(()))
     })
     .await?;
@@ -227,6 +232,7 @@ async fn many(contender: &Contender<'_>, jobs: u32, plain: f64, report: &mut Rep
         Unit::Count,
         vec![made.all / f64::from(jobs)],
     );
+    let copies = copy::objects_of(contender.cluster, contender.namespace.name()).await?;
     tokio::time::sleep(REST).await;
     let later = Calls::of(contender)
         .await?
@@ -264,11 +270,58 @@ async fn many(contender: &Contender<'_>, jobs: u32, plain: f64, report: &mut Rep
         Unit::Mebibytes,
         vec![mebibytes(contender)],
     );
+    let same = creates_of_the_same(contender, copies).await?;
+    report.add(
+        product,
+        "the same objects by 16 clients",
+        Unit::PerSecond,
+        vec![same],
+    );
+    report.add(
+        product,
+        "many jobs: rate ÷ the same objects",
+        Unit::Ratio,
+        vec![rate / same],
+    );
     Ok(())
+}
+
+/// Objects a second where clients create what the jobs had, and no operator does anything: what the jobs' Services cost the
+/// cluster is in both.
+async fn creates_of_the_same(contender: &Contender<'_>, copies: copy::Copies) -> Result<f64> {
+    eprintln!("the same objects by {CLIENTS} clients");
+    let namespace = contender.cluster.namespace("bench-same").await;
+    let begun = clock::unix_seconds();
+    let mut created = 0;
+    for (api, kind, objects) in copies {
+        let path = api::path(api, namespace.name(), kind);
+        created += objects.len();
+        in_parallel(u32::try_from(objects.len())?, |number| {
+            let (path, objects) = (&path, &objects);
+            async move { api::create(contender.cluster, path, &objects[number as usize]).await }
+        })
+        .await?;
+    }
+    let rate = created as f64 / (clock::unix_seconds() - begun);
+    for (api, kind) in copy::KINDS {
+        api::delete(contender.cluster, &api::path(api, namespace.name(), kind)).await?;
+    }
+    api::until_gone(contender.cluster, namespace.name(), 0.0, PATIENCE).await?;
+    Ok(rate)
 }
 
 fn name(number: u32) -> String {
     format!("many-{number}")
+}
+
+/// How many pods our operator knows of.
+async fn pods_known(contender: &Contender<'_>) -> Result<u64> {
+    let text = contender.http("/metrics").await?;
+    let count = text
+        .lines()
+        .find_map(|line| line.strip_prefix("daskjob_operator_pods "));
+    let count = count.context("our operator says how many pods there are")?;
+    Ok(count.trim().parse()?)
 }
 
 /// Waits until the operator writes nothing any more.
