@@ -15,6 +15,7 @@ use tokio_rustls::{TlsConnector, TlsStream};
 use tracing::debug;
 
 use crate::connection::{Connection, EstablishError, Terms};
+use crate::reach::reach;
 use crate::resolve::{ResolveError, resolve};
 use crate::security::{Security, SecurityError};
 use crate::socket;
@@ -172,21 +173,17 @@ impl Connector {
             .map_err(establish)
     }
 
-    /// The first of the host's IPs that answers.
+    /// The first of the host's IPs that answers; waits as long as one is silent.
     async fn connect_any(
         &self,
         target: &Address,
         address: &str,
     ) -> Result<TcpStream, ConnectError> {
-        let mut failure = None;
-        for ip in resolve(&target.host).await? {
-            match TcpStream::connect(SocketAddr::new(ip, target.port)).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => failure = Some(error),
-            }
-        }
-        let source = failure.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into());
-        Err(ConnectError::Connect {
+        let ips = resolve(&target.host).await?;
+        let addresses = ips.iter().map(|ip| SocketAddr::new(*ip, target.port));
+        let addresses: Vec<SocketAddr> = addresses.collect();
+        let reached = reach(&addresses).await;
+        reached.map_err(|source| ConnectError::Connect {
             address: address.into(),
             source,
         })

@@ -11,6 +11,7 @@ mod local_address;
 mod outbox;
 mod parent;
 mod pool;
+mod reach;
 mod resolve;
 mod security;
 mod socket;
