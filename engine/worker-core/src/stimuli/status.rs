@@ -60,7 +60,7 @@ impl Worker {
 
     pub(crate) fn memory_measured(&mut self, process_bytes: u64, fx: &mut Effects) {
         let verdict = self.memory.judge(process_bytes, self.status);
-        self.pause_or_go_on(&verdict, fx);
+        self.pause_or_go_on(&verdict, process_bytes, fx);
         let mut excess = verdict.excess_bytes.saturating_sub(self.store.leaving);
         while excess > 0 {
             let before = self.store.leaving;
@@ -71,8 +71,9 @@ impl Worker {
         }
         let nothing_left = self.store.oldest().is_none() && self.store.leaving == 0;
         if verdict.excess_bytes > 0 && nothing_left && self.memory.complain() {
-            let message = "memory is high, and no value is left to be spilled";
-            self.log(LogLevel::Warning, message, process_bytes, fx);
+            let message = "memory is high, and no value is left to be spilled: what tasks and Python themselves take is \
+                too much for the memory limit";
+            self.log(LogLevel::Warning, message, self.of_limit(process_bytes), fx);
         }
         if let Some(force) = verdict.terminate {
             fx.act(Action::TerminateExecutor {
@@ -83,17 +84,21 @@ impl Worker {
         }
     }
 
-    fn pause_or_go_on(&mut self, verdict: &Verdict, fx: &mut Effects) {
+    fn of_limit(&self, process_bytes: u64) -> String {
+        let limit = self.config.memory_limit.unwrap_or_default();
+        format!("{process_bytes} of {limit} bytes")
+    }
+
+    fn pause_or_go_on(&mut self, verdict: &Verdict, process_bytes: u64, fx: &mut Effects) {
         if verdict.above_pause {
             fx.act(Action::CollectGarbage);
         }
         let Some(status) = verdict.status else { return };
-        self.log(
-            LogLevel::Warning,
-            "memory changes the status",
-            status.name(),
-            fx,
-        );
+        let message = match status {
+            WorkerStatus::Paused => "memory is so high that no task begins until some is free",
+            _ => "there is memory again: tasks begin",
+        };
+        self.log(LogLevel::Warning, message, self.of_limit(process_bytes), fx);
         self.set_status(status, fx);
         self.memory.paused = status == WorkerStatus::Paused;
     }

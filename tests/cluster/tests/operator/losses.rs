@@ -7,23 +7,32 @@ use contract::status::{FailureClass, reason};
 use serde_json::json;
 
 use crate::jobs::{WAITS, WORK, WORKS, job};
-use crate::scene::{name_of, with_operator};
+use crate::scene::{Scene, name_of, with_operator};
+
+/// Submits the job `works` and waits until its task is at work.
+async fn runs_a_task(scene: &Scene<'_>) {
+    let mut works = job(scene, "works", WORKS);
+    works["spec"]["job"]["files"]["work.py"] = json!(WORK);
+    scene.submit(&works).await;
+    scene
+        .eventually("a task runs", async || !scene.cues.told("works").is_empty())
+        .await;
+}
+
+async fn runs_it_once_more(scene: &Scene<'_>) {
+    scene
+        .eventually("the task runs once more", async || {
+            scene.cues.told("works").len() > 1
+        })
+        .await;
+}
 
 #[test]
 fn a_worker_that_is_deleted_is_replaced_and_its_work_done_again() {
     with_operator("worker-lost", async |scene| {
-        let mut works = job(scene, "works", WORKS);
-        works["spec"]["job"]["files"]["work.py"] = json!(WORK);
-        scene.submit(&works).await;
-        scene
-            .eventually("a task runs", async || !scene.cues.told("works").is_empty())
-            .await;
+        runs_a_task(scene).await;
         scene.delete_pod("works-1-worker-default-0").await;
-        scene
-            .eventually("the task runs once more", async || {
-                scene.cues.told("works").len() > 1
-            })
-            .await;
+        runs_it_once_more(scene).await;
         let status = scene
             .until("works", "the loss is counted", |status| {
                 let groups = &status.workers.groups;
@@ -52,21 +61,12 @@ for place in glob.glob('/proc/[0-9]*/cmdline'):
 #[test]
 fn a_python_process_that_is_killed_is_started_again_in_its_pod() {
     with_operator("python-killed", async |scene| {
-        let mut works = job(scene, "works", WORKS);
-        works["spec"]["job"]["files"]["work.py"] = json!(WORK);
-        scene.submit(&works).await;
-        scene
-            .eventually("a task runs", async || !scene.cues.told("works").is_empty())
-            .await;
+        runs_a_task(scene).await;
         let place = ["exec", "works-1-worker-default-0", "-n", scene.namespace()];
         let kill = ["--", "python3", "-c", KILLS_PYTHON];
         let killed = scene.cluster.kubectl(&[place, kill].concat(), "");
         killed.expect_success();
-        scene
-            .eventually("the task runs once more", async || {
-                scene.cues.told("works").len() > 1
-            })
-            .await;
+        runs_it_once_more(scene).await;
         scene.cues.give("end");
         let status = scene.completes("works").await;
         assert_eq!((status.attempt, status.workers.lost), (1, 0), "{status:#?}");
@@ -94,21 +94,12 @@ fn worker_process(namespace: &str, pod: &str) -> Option<String> {
 #[test]
 fn a_worker_that_is_killed_is_replaced_by_another_pod() {
     with_operator("worker-killed", async |scene| {
-        let mut works = job(scene, "works", WORKS);
-        works["spec"]["job"]["files"]["work.py"] = json!(WORK);
-        scene.submit(&works).await;
-        scene
-            .eventually("a task runs", async || !scene.cues.told("works").is_empty())
-            .await;
+        runs_a_task(scene).await;
         let worker = worker_process(scene.namespace(), "works-1-worker-default-0");
         let worker = worker.expect("the worker runs on this machine");
         let killed = Command::new("kill").args(["-KILL", &worker]).status();
         assert!(killed.expect("kill can be run").success());
-        scene
-            .eventually("the task runs once more", async || {
-                scene.cues.told("works").len() > 1
-            })
-            .await;
+        runs_it_once_more(scene).await;
         let status = scene
             .until("works", "the loss is counted", |status| {
                 status.workers.lost == 1
