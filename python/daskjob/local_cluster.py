@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import numbers
 import os
 import sys
 import tempfile
 import uuid
+import weakref
 
 from dask.system import CPU_COUNT
 from distributed.core import Status
@@ -20,7 +22,8 @@ from distributed.deploy.utils import nprocesses_nthreads
 from distributed.security import Security
 from distributed.worker_memory import parse_memory_limit
 
-from daskjob import program
+from daskjob import methods, program
+from daskjob.certificates import Certificates
 from daskjob.processes import BETWEEN_LOOKS_S, START_LIMIT_S, SchedulerProcess, StartError, WorkerProcess, logger
 
 LOOPBACK = "127.0.0.1"
@@ -70,11 +73,11 @@ class LocalCluster(SpecCluster):
         Level from which the programs' log is shown, by default warnings; None shows all that is of interest
     asynchronous: bool
         For use with ``await`` and ``async with``
-    security: distributed.Security
-        Certificates in files, for ``protocol="tls"``
+    security: distributed.Security or True
+        Certificates, in files or as text, for ``protocol="tls"``; True makes some for this cluster alone
     local_directory: str
         Where workers put their files
-    preload: list of str
+    preload: str or list of str
         Modules or files that every worker loads
     env: dict
         Variables of the workers
@@ -103,14 +106,14 @@ class LocalCluster(SpecCluster):
         interface: str | None = None,
         protocol: str | None = None,
         scheduler_port: int = 0,
-        dashboard_address: str | None = ":8787",
-        worker_dashboard_address: str | None = None,
+        dashboard_address: str | int | None = ":8787",
+        worker_dashboard_address: str | int | None = None,
         silence_logs: int | None = logging.WARN,
         asynchronous: bool = False,
         loop=None,
-        security: Security | None = None,
+        security: Security | bool | None = None,
         local_directory: str | None = None,
-        preload: list[str] | tuple[str, ...] = (),
+        preload: str | list[str] | tuple[str, ...] = (),
         env: dict[str, str] | None = None,
         scheduler_arguments: list[str] | tuple[str, ...] = (),
         worker_arguments: list[str] | tuple[str, ...] = (),
@@ -125,11 +128,17 @@ class LocalCluster(SpecCluster):
         n_workers, threads_per_worker = _shape(n_workers, threads_per_worker)
         memory_limit = _memory_limit(memory_limit, n_workers)
         path = program.find()
+        security = _security(security)
+        if protocol is None and security is not None and security.require_encryption and "://" not in (host or ""):
+            protocol = "tls"
+        self._certificates = Certificates(security)
+        methods.choose()
+        # Also where nobody closes the cluster.
+        self._let_go = weakref.finalize(self, methods.let_go)
         network = [
             *_flag("--host", host),
             *_flag("--interface", interface),
             *_flag("--protocol", protocol and protocol.removesuffix("://")),
-            *_certificates(security),
             *_logging(silence_logs),
             *(["--python", sys.executable] if sys.executable else []),
         ]
@@ -140,7 +149,8 @@ class LocalCluster(SpecCluster):
                     *(path, "scheduler", "--port", str(scheduler_port)),
                     *_dashboard(dashboard_address, host),
                     *network,
-                    *scheduler_arguments,
+                    *self._certificates.flags("scheduler"),
+                    *_words("scheduler_arguments", scheduler_arguments),
                 ],
                 "environment": program.environment(),
                 "scheduler_file": os.path.join(tempfile.gettempdir(), f"daskjob-scheduler-{uuid.uuid4()}.json"),
@@ -155,9 +165,10 @@ class LocalCluster(SpecCluster):
                     *("--dashboard-address", _with_host(worker_dashboard_address or ":0", host)),
                     *_flag("--resources", _resources(resources)),
                     *_flag("--local-directory", local_directory),
-                    *(argument for module in preload for argument in ("--preload", module)),
+                    *(word for module in _modules(preload) for word in ("--preload", module)),
                     *network,
-                    *worker_arguments,
+                    *self._certificates.flags("worker"),
+                    *_words("worker_arguments", worker_arguments),
                 ],
                 "environment": program.environment({**_logging_of_tasks(silence_logs), **(env or {})}),
                 "nthreads": threads_per_worker,
@@ -175,6 +186,25 @@ class LocalCluster(SpecCluster):
             silence_logs=silence_logs or False,
             scheduler_sync_interval=scheduler_sync_interval,
         )
+
+    async def _start(self) -> None:
+        await super()._start()
+        self.scheduler.on_loss = weakref.WeakMethod(self._end_workers)
+        if self.scheduler.is_lost:
+            await self._end_workers()
+
+    async def _end_workers(self) -> None:
+        """Without a scheduler each would look for it for a minute."""
+        await asyncio.gather(*(worker.close() for worker in list(self._created)))
+
+    async def _close(self) -> None:
+        if isinstance(self.scheduler, SchedulerProcess) and self.scheduler.is_lost:
+            # Nobody is there to be told; trying would take as long as a connection may.
+            self.shutdown_scheduler = False
+            await self.scheduler.close()
+        await super()._close()
+        self._let_go()
+        self._certificates.remove()
 
     async def _correct_state_internal(self) -> None:
         await super()._correct_state_internal()
@@ -214,13 +244,13 @@ def _refuse(unknown: dict, processes: bool | None) -> None:
 def _shape(n_workers: int | None, threads: int | None) -> tuple[int, int]:
     """How many workers of how many threads, as distributed would choose."""
     for name, value, least in (("n_workers", n_workers, 0), ("threads_per_worker", threads, 1)):
-        if value is not None and (not isinstance(value, int) or value < least):
+        if value is not None and (not isinstance(value, numbers.Integral) or value < least):
             raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
     if n_workers is None and threads is None:
         return nprocesses_nthreads()
     if n_workers is None:
         return max(1, CPU_COUNT // threads), threads
-    return n_workers, threads or max(1, math.ceil(CPU_COUNT / max(1, n_workers)))
+    return int(n_workers), int(threads or max(1, math.ceil(CPU_COUNT / max(1, n_workers))))
 
 
 def _memory_limit(limit: str | float | None, n_workers: int) -> int | None:
@@ -238,30 +268,39 @@ def _resources(resources: dict[str, float] | None) -> str:
     return " ".join(f"{name}={amount}" for name, amount in (resources or {}).items())
 
 
-def _dashboard(address: str | None, host: str | None) -> list[str]:
+def _modules(preload: str | list[str] | tuple[str, ...]) -> list[str]:
+    return [preload] if isinstance(preload, str) else list(preload)
+
+
+def _words(name: str, arguments: list[str] | tuple[str, ...]) -> list[str]:
+    if isinstance(arguments, str):
+        raise TypeError(f"{name} must be a list of flags, such as {arguments.split()!r}, not the text {arguments!r}")
+    return [str(argument) for argument in arguments]
+
+
+def _dashboard(address: str | int | None, host: str | None) -> list[str]:
     if address is None:
         return ["--no-dashboard", "--dashboard-address", _with_host(":0", host)]
     return ["--dashboard-address", _with_host(address, host)]
 
 
-def _with_host(address: str, host: str | None) -> str:
+def _with_host(address: str | int, host: str | None) -> str:
     """A port alone is one of the cluster's own host."""
-    return f"{(host or '').partition('://')[2] or host or ''}{address}" if address.startswith(":") else address
+    address = f":{address}" if str(address).isdigit() else str(address)
+    if not address.startswith(":"):
+        return address
+    host = (host or "").partition("://")[2] or host or ""
+    return f"[{host}]{address}" if ":" in host and not host.startswith("[") else f"{host}{address}"
 
 
-def _certificates(security: Security | None) -> list[str]:
-    if security is None:
-        return []
+def _security(security: Security | bool | None) -> Security | None:
+    if security is None or security is False:
+        return None
+    if security is True:
+        return Security.temporary()
     if not isinstance(security, Security):
-        raise TypeError(f"security must be a distributed.Security with certificates in files, not {security!r}")
-    files = {
-        "--tls-ca-file": security.tls_ca_file,
-        "--tls-cert": security.tls_scheduler_cert or security.tls_client_cert,
-        "--tls-key": security.tls_scheduler_key or security.tls_client_key,
-    }
-    if any(value and "\n" in value for value in files.values()):
-        raise ValueError("security holds certificates as text; write them to files and name those")
-    return [argument for flag, value in files.items() if value for argument in (flag, value)]
+        raise TypeError(f"security must be a distributed.Security with certificates, or True, not {security!r}")
+    return security
 
 
 def _logging(silence_logs: int | None) -> list[str]:

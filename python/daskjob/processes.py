@@ -148,6 +148,8 @@ class SchedulerProcess(Program):
     def __init__(self, command: list[str], environment: dict[str, str], scheduler_file: str):
         super().__init__([*command, "--scheduler-file", scheduler_file], environment)
         self.scheduler_file = scheduler_file
+        # A weak reference to what is awaited when the scheduler ends and nobody told it to.
+        self.on_loss = None
 
     async def start(self) -> None:
         await super().start()
@@ -173,9 +175,16 @@ class SchedulerProcess(Program):
         await self.process.wait()
         if self._ending:
             return
+        self.status = Status.closed
         if self.address is not None:
             logger.error("the scheduler at %s %s; its workers end too", self.address, self._how_it_ended())
-        self.status = Status.closed
+            end_the_rest = self.on_loss and self.on_loss()
+            if end_the_rest:
+                await end_the_rest()
+
+    @property
+    def is_lost(self) -> bool:
+        return not self._ending and self.process is not None and self.process.returncode is not None
 
     async def close(self) -> None:
         await super().close()

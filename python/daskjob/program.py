@@ -5,12 +5,16 @@ Knows paths and environment variables, nothing of Dask's classes.
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import shutil
 import sys
 import sysconfig
 
 import dask.config
+
+logger = logging.getLogger("daskjob")
 
 PROGRAM = "daskjob"
 # Names a program that was built already, instead of the installed one.
@@ -61,16 +65,42 @@ def _directories() -> list[str]:
 
 def environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     """This process's environment and configuration, for a program whose Python is to find the modules that this one finds."""
-    made = {**os.environ, **_configuration(), "PYTHONPATH": os.pathsep.join(_own_modules())}
-    return {**made, **(extra or {})}
+    variables = {name: value for name, value in os.environ.items() if not _is_overruled(name, value)}
+    made = {**variables, **_configuration(), "PYTHONPATH": os.pathsep.join(_own_modules())}
+    return {**made, **{name: str(value) for name, value in (extra or {}).items()}}
+
+
+def _is_overruled(name: str, value: str) -> bool:
+    """Whether this process's configuration says otherwise: in the program, the variable would count for more."""
+    if not name.startswith("DASK_"):
+        return False
+    # As Dask makes keys of such names.
+    known = dask.config.get(name.removeprefix("DASK_").lower().replace("__", "."), None)
+    return known is not None and known != dask.config.interpret_value(value)
 
 
 def _configuration() -> dict[str, str]:
-    try:
-        return {INHERITED_CONFIGURATION: dask.config.serialize(dask.config.global_config)}
-    except TypeError:
-        # Somebody has put a value there that cannot be handed on; variables and files are read all the same.
-        return {}
+    handed_on, left_out = _as_json(dask.config.global_config)
+    if left_out:
+        logger.warning("Dask's configuration is handed on without %s: no JSON can carry it", ", ".join(left_out))
+    return {INHERITED_CONFIGURATION: dask.config.serialize(handed_on)}
+
+
+def _as_json(values: dict, path: str = "") -> tuple[dict, list[str]]:
+    """What JSON can carry, and the names of the rest."""
+    kept, left_out = {}, []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            kept[name], more = _as_json(value, f"{path}{name}.")
+            left_out += more
+            continue
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError):
+            left_out.append(f"{path}{name}")
+        else:
+            kept[name] = value
+    return kept, left_out
 
 
 def _own_modules() -> list[str]:

@@ -8,9 +8,10 @@ pub mod recent;
 pub mod vocabulary;
 
 use std::io::IsTerminal;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{FilterExt, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{EnvFilter, Layer};
 
 /// Shape of a log line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,20 +62,25 @@ pub fn set_up(settings: &Settings) -> Result<(), SetupError> {
     } else {
         &settings.filter
     };
-    let filter = EnvFilter::try_new(filter).map_err(|source| SetupError::Filter {
-        filter: filter.to_owned(),
-        source,
-    })?;
-    let registry = tracing_subscriber::registry()
-        .with(filter)
-        .with(recent::Recorder);
+    let read = || {
+        EnvFilter::try_new(filter).map_err(|source| SetupError::Filter {
+            filter: filter.to_owned(),
+            source,
+        })
+    };
+    // Who asks for the last lines wants to know more than who watches.
+    let kept = read()?.or(LevelFilter::INFO);
+    let registry = tracing_subscriber::registry().with(recent::Recorder.with_filter(kept));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     match settings.format {
         Format::Text => {
             let lines = lines.with_ansi(std::io::stderr().is_terminal());
-            registry.with(lines).try_init()?;
+            registry.with(lines.with_filter(read()?)).try_init()?;
         }
-        Format::Json => registry.with(lines.json().flatten_event(true)).try_init()?,
+        Format::Json => {
+            let lines = lines.json().flatten_event(true);
+            registry.with(lines.with_filter(read()?)).try_init()?;
+        }
     }
     Ok(())
 }

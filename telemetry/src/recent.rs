@@ -1,6 +1,7 @@
 //! The newest log lines of this process, kept in memory so that a client can ask for them (`get_scheduler_logs`).
 //!
-//! A bounded ring behind a lock that is held for one push or one copy. What the log's filter drops is not here either.
+//! A bounded ring behind a lock that is held for one push or one copy. It has what the log's filter lets through, and all of
+//! `info` even where that is not shown.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};

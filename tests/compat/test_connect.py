@@ -112,6 +112,7 @@ def test_connecting_to_nobody_times_out():
 
 def test_scheduler_and_worker_logs(cluster, client):
     logs = client.get_scheduler_logs(n=5)
+    assert logs
     assert all(len(entry) == 2 for entry in logs)
     worker_logs = client.get_worker_logs()
     assert set(worker_logs) == set(cluster.addresses(client).values())

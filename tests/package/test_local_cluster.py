@@ -14,10 +14,14 @@ import time
 import urllib.request
 
 import dask
-import psutil
+import dask.array as da
+import dask.dataframe as dd
+import numpy
+import pandas
 import pytest
 from conftest import eventually
 from distributed import Client, KilledWorker, wait
+from distributed.security import Security
 
 from daskjob import LocalCluster
 from daskjob.processes import StartError
@@ -162,10 +166,61 @@ def test_configuration_of_this_process_counts(marked):
         assert info.value.allowed_failures == 0
 
 
+def test_configuration_counts_more_than_a_variable_it_overrules(marked, monkeypatch, caplog):
+    monkeypatch.setenv("DASK_COMPAT__OF_TASKS", "1")
+    own = {"compat.of-tasks": 2, "compat.pool": object(), "compat.more": 3}
+    with dask.config.set(own), LocalCluster(n_workers=1, **SMALL) as cluster, Client(cluster) as client:
+        assert client.submit(dask.config.get, "compat.of-tasks").result() == 2
+        assert client.submit(dask.config.get, "compat.more").result() == 3
+    assert "handed on without compat.pool" in caplog.text
+
+
 def test_variables_of_workers(marked):
-    with LocalCluster(n_workers=1, env={"ONLY_FOR_WORKERS": "yes"}, **SMALL) as cluster, Client(cluster) as client:
-        assert client.submit(os.getenv, "ONLY_FOR_WORKERS").result() == "yes"
+    with LocalCluster(n_workers=1, env={"ONLY_FOR_WORKERS": 3}, **SMALL) as cluster, Client(cluster) as client:
+        assert client.submit(os.getenv, "ONLY_FOR_WORKERS").result() == "3"
         assert "ONLY_FOR_WORKERS" not in os.environ
+
+
+def test_arguments_may_be_of_other_types(marked):
+    with (
+        LocalCluster(
+            n_workers=numpy.int64(1), threads_per_worker=numpy.int32(2), preload="fractions", dashboard_address=0
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        assert list(client.nthreads().values()) == [2]
+        assert client.submit(loaded, "fractions").result()
+
+
+def loaded(module):
+    return module in sys.modules
+
+
+def test_collections_shuffle_without_being_told_how(client):
+    frame = dd.from_pandas(pandas.DataFrame({"x": [n % 7 for n in range(100)], "y": range(100)}), npartitions=5)
+    assert sorted(frame.shuffle("x").compute().y) == list(range(100))
+    assert da.ones((200, 200), chunks=(200, 1)).rechunk((1, 200)).sum().compute() == 40_000
+
+
+def test_choice_of_shuffles_goes_with_the_last_cluster(marked):
+    key = "dataframe.shuffle.method"
+    with LocalCluster(n_workers=0, **SMALL):
+        with LocalCluster(n_workers=0, **SMALL):
+            assert dask.config.get(key) == "tasks"
+        assert dask.config.get(key) == "tasks"
+    assert dask.config.get(key, None) is None
+    with dask.config.set({key: "disk"}):
+        with LocalCluster(n_workers=0, **SMALL):
+            assert dask.config.get(key) == "disk"
+        assert dask.config.get(key) == "disk"
+
+
+def test_logs_are_kept_although_they_are_not_shown(cluster, client):
+    logs = cluster.get_logs()
+    assert "Scheduler at" in str(logs["Scheduler"])
+    of_workers = [log for name, log in logs.items() if name.startswith("tcp://")]
+    assert len(of_workers) == 2
+    assert all(str(log) for log in of_workers)
 
 
 def executor_pids(client) -> set:
@@ -268,7 +323,8 @@ def test_built_program_may_be_named(marked, monkeypatch):
         ({"n_workers": "two"}, ValueError, "n_workers"),
         ({"threads_per_worker": 0}, ValueError, "threads_per_worker"),
         ({"memory_limit": "much"}, ValueError, "memory_limit must be like '4 GiB'.*'much'"),
-        ({"security": True}, TypeError, "distributed.Security with certificates in files"),
+        ({"security": "yes"}, TypeError, "distributed.Security with certificates, or True, not 'yes'"),
+        ({"worker_arguments": "--nthreads 2"}, TypeError, r"worker_arguments must be a list of flags.*\['--nthreads', '2'\]"),
     ],
 )
 def test_wrong_arguments_are_refused_by_name(arguments, error, text):
@@ -293,9 +349,55 @@ def test_worker_that_does_not_start_is_told_in_its_own_words(marked):
         LocalCluster(n_workers=1, worker_arguments=["--no-such-flag"], **SMALL)
 
 
-def test_lost_scheduler_is_told(marked, caplog):
-    with LocalCluster(n_workers=1, **SMALL) as cluster:
-        os.kill(cluster.scheduler.process.pid, signal.SIGKILL)
+def test_lost_scheduler_is_told_and_its_workers_end(marked, caplog):
+    # Whoever tried to reach the dead scheduler would do so for as long.
+    with dask.config.set({"distributed.comm.timeouts.connect": "10m"}):
+        cluster = LocalCluster(n_workers=2, **SMALL)
+        scheduler_file = cluster.scheduler.scheduler_file
+        # As the kernel may that runs out of memory: a worker with it.
+        for process in (cluster.workers[1].process, cluster.scheduler.process):
+            os.kill(process.pid, signal.SIGKILL)
         eventually(lambda: "was killed by SIGKILL; its workers end too" in caplog.text)
-        workers = [psutil.Process(worker.process.pid) for worker in cluster.workers.values()]
-        psutil.wait_procs(workers, timeout=30)
+        eventually(marked.all_gone)
+        cluster.close()
+    assert marked.all_gone()
+    assert not os.path.exists(scheduler_file)
+
+
+# ---- encryption -------------------------------------------------------------------------------------------------
+
+
+def make_certificate(directory, name):
+    """Signed by itself, as those of `Security.temporary` are; returns the paths of certificate and key."""
+    paths = directory / f"{name}.pem", directory / f"{name}-key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", f"/CN={name}"]
+    command += ["-addext", "basicConstraints=critical,CA:FALSE", "-out", paths[0], "-keyout", paths[1]]
+    subprocess.run(command, check=True, capture_output=True)
+    return [str(path) for path in paths]
+
+
+def test_each_role_has_its_own_certificate(marked, tmp_path):
+    roles = {role: make_certificate(tmp_path, role) for role in ("scheduler", "worker", "client")}
+    authority = tmp_path / "authorities.pem"
+    authority.write_text("".join(pathlib.Path(certificate).read_text() for certificate, _ in roles.values()))
+    named = {
+        f"tls_{role}_{part}": path for role, paths in roles.items() for part, path in zip(("cert", "key"), paths, strict=True)
+    }
+    security = Security(tls_ca_file=str(authority), require_encryption=True, **named)
+    with LocalCluster(n_workers=2, security=security, **SMALL) as cluster, Client(cluster) as client:
+        assert cluster.scheduler_address.startswith("tls://")
+        assert client.gather(client.map(square, range(5))) == [0, 1, 4, 9, 16]
+        for program, role in ((cluster.scheduler, "scheduler"), (cluster.workers[0], "worker")):
+            assert set(roles[role]) <= set(program.command)
+
+
+def test_certificates_may_be_texts(marked, tmp_path):
+    certificate, key = (pathlib.Path(path).read_text() for path in make_certificate(tmp_path, "all"))
+    parts = {"cert": certificate, "key": key}
+    roles = {f"tls_{role}_{part}": text for role in ("scheduler", "worker", "client") for part, text in parts.items()}
+    security = Security(tls_ca_file=certificate, require_encryption=True, **roles)
+    with LocalCluster(n_workers=1, security=security, **SMALL) as cluster, Client(cluster) as client:
+        key_file = cluster.workers[0].command[cluster.workers[0].command.index("--tls-key") + 1]
+        assert os.stat(os.path.dirname(key_file)).st_mode & 0o077 == 0
+        assert client.submit(square, 3).result() == 9
+    assert not os.path.exists(key_file)

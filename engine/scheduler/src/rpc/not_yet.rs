@@ -82,8 +82,8 @@ pub fn answer(op: &str) -> Option<Result<Value, RpcError>> {
     Some(Err(RpcError::builtin(
         "NotImplementedError",
         format!(
-            "{op} ({feature}) is not available in this version of the daskjob scheduler yet; `engine: dask` runs the \
-             same job on stock Dask"
+            "{op} ({feature}) is not available in this version of the daskjob scheduler yet; `engine: dask` \
+             in a job, or distributed.LocalCluster in Python, has it"
         ),
     )))
 }
