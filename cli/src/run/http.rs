@@ -35,15 +35,14 @@ pub async fn get_json<T: serde::de::DeserializeOwned>(
     )?)
 }
 
-/// Sends JSON to a path; the answer's JSON comes back.
+/// Sends JSON to a path; the answer's JSON comes back, however long that takes: what is asked for may be work.
 pub async fn post_json<T: serde::de::DeserializeOwned>(
     port: u16,
     path: &str,
     body: &serde_json::Value,
 ) -> Result<T, HttpError> {
-    Ok(serde_json::from_slice(
-        &request(port, "POST", path, &body.to_string()).await?,
-    )?)
+    let answer = exchange(port, "POST", path, &body.to_string()).await?;
+    Ok(serde_json::from_slice(&body_of(answer, path)?)?)
 }
 
 /// The body of an answer with status 200.
@@ -54,6 +53,10 @@ pub async fn request(
     body: &str,
 ) -> Result<Vec<u8>, HttpError> {
     let answer = tokio::time::timeout(PATIENCE, exchange(port, method, path, body)).await??;
+    body_of(answer, path)
+}
+
+fn body_of(answer: Vec<u8>, path: &str) -> Result<Vec<u8>, HttpError> {
     let (status, body) = split(&answer).ok_or(HttpError::Malformed)?;
     if status != 200 {
         return Err(HttpError::Status {

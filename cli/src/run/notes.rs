@@ -3,6 +3,7 @@
 use super::environment::of_pod;
 use crate::control_groups::Controller;
 use plan::{EnvValue, Refusal, ResolvedEnv, ResolvedJob, ResolvedRole};
+use std::collections::BTreeSet;
 
 /// What is ignored, as sentences.
 pub fn ignored(job: &ResolvedJob) -> Vec<String> {
@@ -54,6 +55,7 @@ pub fn not_enforced(
 /// What cannot be run here, and why.
 pub fn impossible(job: &ResolvedJob, shell_has: &dyn Fn(&str) -> bool) -> Vec<Refusal> {
     let mut refusals = Vec::new();
+    let mut named = BTreeSet::new();
     if job.suspend {
         refusals.push(Refusal::new(
             "spec.suspend",
@@ -65,9 +67,7 @@ pub fn impossible(job: &ResolvedJob, shell_has: &dyn Fn(&str) -> bool) -> Vec<Re
         for variable in &role.env {
             if needs_cluster(variable, job)
                 && !shell_has(&variable.name)
-                && refusals
-                    .iter()
-                    .all(|known| !known.reason.contains(&variable.name))
+                && named.insert(&variable.name)
             {
                 refusals.push(Refusal::new(
                     format!("{field}.env"),
@@ -171,5 +171,10 @@ mod tests {
         assert_eq!(impossible(&job(spec), &|name| name == "TOKEN"), []);
         let optional = "{env: [{name: TOKEN, valueFrom: {secretKeyRef: {name: a, key: b, optional: true}}}], job: {command: [x]}}";
         assert_eq!(impossible(&job(optional), &|_| false), []);
+        let secret = "valueFrom: {secretKeyRef: {name: a, key: b}}";
+        let two = format!("{{name: MY_TOKEN, {secret}}}, {{name: TOKEN, {secret}}}");
+        let each = format!("{{env: [{two}], workers: {{env: [{two}]}}, job: {{command: [x]}}}}");
+        let refusals = impossible(&job(&each), &|_| false);
+        assert_eq!(refusals.len(), 2, "each once: {refusals:?}");
     }
 }

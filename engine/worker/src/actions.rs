@@ -173,6 +173,7 @@ impl Machine {
         let Some((key, is_freed)) = self.values.end_unspilling(value) else {
             return;
         };
+        let is_there = content.is_ok();
         match content {
             Ok(payload) => self.give_payload(&key, value, &payload),
             Err(error) => {
@@ -191,8 +192,15 @@ impl Machine {
             }
         }
         self.let_go(value);
+        let to_spill = self
+            .spill_later
+            .extract_if(.., |(_, later)| *later == value)
+            .count()
+            > 0;
         if is_freed {
             self.drop_in_executor(&key, value);
+        } else if to_spill && is_there {
+            self.spill(key, value);
         }
     }
 
@@ -252,6 +260,11 @@ impl Machine {
     }
 
     fn spill(&mut self, key: Key, value: ValueId) {
+        if self.values.is_unspilling(value) {
+            // The executor cannot hand out what is still on its way there.
+            self.spill_later.push((key, value));
+            return;
+        }
         let readable = match self.values.serialized(value) {
             Some(payload) => Readable::Here(payload.clone()),
             None => Readable::InExecutor,

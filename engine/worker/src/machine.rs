@@ -97,6 +97,8 @@ pub struct Machine {
     pub under_way: HashMap<ExecutionId, UnderWay>,
     /// Runs that wait for the disk, in order.
     pub held_back: Vec<ExecutionId>,
+    /// Values to be written that are being read from disk just now.
+    pub spill_later: Vec<(Key, ValueId)>,
     /// What has come and is being handed to the core.
     pub delivery: Option<(Source, HashMap<Key, Payload, KeyBuildHasher>)>,
     pub transitions: Vec<(Key, &'static str, &'static str)>,
@@ -118,6 +120,7 @@ impl Machine {
             requests: Requests::default(),
             under_way: HashMap::new(),
             held_back: Vec::new(),
+            spill_later: Vec::new(),
             delivery: None,
             transitions: Vec::new(),
             events: Vec::new(),

@@ -112,8 +112,9 @@ impl Drop for SpillFile {
     }
 }
 
-pub fn file_name(value: ValueId) -> String {
-    format!("{}.value", value.0)
+/// A value that goes to disk again has another file: somebody may still read the one before.
+pub fn file_name(value: ValueId, time: u64) -> String {
+    format!("{}-{time}.value", value.0)
 }
 
 /// Writes a value; to be called where waiting for the disk hurts nobody.

@@ -12,6 +12,8 @@ pub struct Values {
     pub directory: PathBuf,
     serialized: HashMap<ValueId, Payload>,
     on_disk: HashMap<ValueId, Spilled>,
+    /// How many files there have been.
+    files: u64,
     /// Which value the executor has under a key.
     in_executor: HashMap<Key, ValueId, KeyBuildHasher>,
     /// Values on their way from disk into the executor, and whether they have been freed meanwhile.
@@ -32,6 +34,7 @@ impl Values {
             directory,
             serialized: HashMap::new(),
             on_disk: HashMap::new(),
+            files: 0,
             in_executor: HashMap::default(),
             unspilling: HashMap::new(),
             python: None,
@@ -142,8 +145,10 @@ impl Values {
             .is_some_and(|(held, of)| *held == update && of == key)
     }
 
-    pub fn file_for(&self, value: ValueId) -> PathBuf {
-        self.directory.join(spill::file_name(value))
+    /// Never the same twice.
+    pub fn file_for(&mut self, value: ValueId) -> PathBuf {
+        self.files += 1;
+        self.directory.join(spill::file_name(value, self.files))
     }
 }
 
@@ -165,5 +170,31 @@ impl Values {
             Location::Serialized => self.serialized(value).cloned().map(Readable::Here),
             Location::Disk => self.spilled(value).cloned().map(Readable::OnDisk),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::executor::lent::Piece;
+    use crate::executor::shared::SharedMemory;
+    use crate::requests::Serialized;
+    use bytes::Bytes;
+
+    #[test]
+    fn a_value_that_goes_to_disk_again_leaves_those_alone_who_still_read_its_first_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut values = Values::new(directory.path().to_owned());
+        let content = |text: &'static str| Serialized {
+            header: Bytes::from_static(b"header"),
+            frames: vec![Piece::Here(Bytes::from_static(text.as_bytes()))],
+        };
+        let value = ValueId(1);
+        let first = spill::write(&values.file_for(value), &content("first")).unwrap();
+        let second = spill::write(&values.file_for(value), &content("second")).unwrap();
+        let memory = SharedMemory::new(None);
+        assert_eq!(first.read(&memory).unwrap().frames(), ["first"]);
+        drop(first);
+        assert_eq!(second.read(&memory).unwrap().frames(), ["second"]);
     }
 }

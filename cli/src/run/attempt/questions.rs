@@ -111,7 +111,7 @@ impl Attempt<'_> {
         let of_this_group: Vec<String> = group.wanted().map(|slot| slot.name.clone()).collect();
         let only_group = self.groups.len() == 1;
         tokio::spawn(async move {
-            // Refused or late, nobody is retired; the next look at the load asks again.
+            // It answers once their data has moved. Refused, nobody is retired; the next look at the load asks again.
             let names = retire(http_port, count, &of_this_group, only_group)
                 .await
                 .unwrap_or_default();

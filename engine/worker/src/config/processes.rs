@@ -71,7 +71,9 @@ pub fn memory_limit(text: &str, nthreads: usize, cores: usize) -> Result<Option<
         "" | "0" | "none" | "None" => return Ok(None),
         "auto" => return Ok(share((nthreads as f64 / cores as f64).min(1.0))),
         number => match number.parse::<f64>() {
-            Ok(fraction) if fraction <= 1.0 => return Ok(share(fraction)),
+            Ok(fraction) if fraction <= 1.0 => {
+                return Ok(share(fraction).filter(|limit| *limit > 0));
+            }
             Ok(bytes) => bytes as u64,
             Err(_) => {
                 let bytes = units::parse_bytes(number);
