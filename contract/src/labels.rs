@@ -25,6 +25,9 @@ pub const NAME: (&str, &str) = ("app.kubernetes.io/name", "daskjob");
 /// [`ROLE`] once more, under the name that dashboards know.
 pub const COMPONENT: &str = "app.kubernetes.io/component";
 
+/// Annotation on a scheduler's Service: it has been given its selector. Of Services only the metadata is watched.
+pub const HAS_SELECTOR: &str = "daskjob.dev/has-selector";
+
 /// Annotation on a job: it is to end as Failed with reason Cancelled, and its record is kept. Any value counts but
 /// `false`; the value is the reason for people.
 pub const CANCEL: &str = "daskjob.dev/cancel";

@@ -27,6 +27,7 @@ pub const FIELD_MANAGER: &str = "daskjob-operator";
 const LONGEST: Duration = Duration::from_secs(30);
 const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 const JSON: &str = "application/json";
+const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// A collection of objects in a namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,6 +159,27 @@ impl Api {
         self.call(path).await
     }
 
+    /// Merges a change into an object; with `metadata.uid` in it, into no other of the name.
+    pub async fn patch(
+        &self,
+        kind: ObjectKind,
+        namespace: &str,
+        name: &str,
+        change: &Value,
+    ) -> Result<Value, CallError> {
+        self.call(Call {
+            verb: "patch",
+            method: Method::PATCH,
+            collection: Collection::Of(kind),
+            namespace,
+            name,
+            rest: format!("?fieldManager={FIELD_MANAGER}"),
+            accept: JSON,
+            body: Some(change),
+        })
+        .await
+    }
+
     /// Stores a job's status, unless the job changed since this version.
     pub async fn put_status(
         &self,
@@ -273,11 +295,15 @@ impl Api {
         let body = call
             .body
             .map_or_else(Vec::new, |body| body.to_string().into_bytes());
+        let content_type = match call.method {
+            Method::PATCH => MERGE_PATCH,
+            _ => JSON,
+        };
         let request = Request::builder()
             .method(call.method.clone())
             .uri(path)
             .header(header::ACCEPT, call.accept)
-            .header(header::CONTENT_TYPE, JSON)
+            .header(header::CONTENT_TYPE, content_type)
             .body(Body::from(body))
             .expect("names of Kubernetes are fit for a path");
         let unreachable = |source: kube::Error| Problem::Unreachable(Arc::new(source));

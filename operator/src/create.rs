@@ -1,4 +1,4 @@
-//! The objects a plan asks for, made one after the other where their order counts and side by side where it does not.
+//! The objects a plan asks for, made (or completed) one after the other where their order counts and side by side where it does not.
 //!
 //! Invariants: nothing more is made once the job is seen to go; what the API server refuses is told, not tried again and
 //! again; an object of that name is ours if the job is its controller, and somebody else's otherwise.
@@ -30,6 +30,7 @@ pub struct Made {
 /// What became of one.
 enum One {
     Made(Box<Seen>),
+    Changed(Box<Seen>),
     Refused(RefusedCreate),
     /// It was made, and says nothing of whose it is: the watch will show it or not.
     Unreadable,
@@ -56,7 +57,7 @@ impl Maker<'_> {
         made.more = creates.len() > limit;
         let creates = &creates[..creates.len().min(limit)];
         let rank = |create: &Create| match create {
-            Create::Service | Create::Files | Create::NetworkPolicy => 0,
+            Create::Service | Create::Selector { .. } | Create::Files | Create::NetworkPolicy => 0,
             Create::Scheduler | Create::Runner => 1,
             Create::Worker { .. } => 2,
         };
@@ -91,6 +92,11 @@ impl Maker<'_> {
                         made.children.push(*seen);
                         continue;
                     }
+                    Ok(One::Changed(seen)) => {
+                        self.store.see_child((*seen).clone());
+                        made.children.push(*seen);
+                        continue;
+                    }
                     Ok(One::Unreadable) => continue,
                     Ok(One::Going) => {}
                     Ok(One::Refused(refused)) => made.refused.push(refused),
@@ -115,18 +121,33 @@ impl Maker<'_> {
             return Ok(One::Going);
         }
         let namespace = &self.stored.job.namespace;
-        let name = object["metadata"]["name"].as_str().unwrap_or_default();
-        match self.api.create(kind, namespace, name, &object).await {
-            Ok(answer) => Ok(One::of(read(kind, answer))),
-            Err(error) => match error.problem {
-                Problem::Refused { why, message } => Ok(refused(kind, role, name, why, message)),
-                Problem::AlreadyExists => self.existing(kind, role, name).await,
-                Problem::Failed { .. } if self.tells_failures => {
-                    let message = error.problem.to_string();
-                    Ok(refused(kind, role, name, WhyRefused::Failing, message))
-                }
-                _ => Err(error),
-            },
+        let (name, answer) = match create {
+            Create::Selector { service_name, .. } => {
+                let changed = self.api.patch(kind, namespace, service_name, &object).await;
+                let changed = changed.map(|answer| read(kind, answer));
+                (
+                    service_name.as_str(),
+                    changed.map(|seen| One::known(seen, One::Changed)),
+                )
+            }
+            _ => {
+                let name = object["metadata"]["name"].as_str().unwrap_or_default();
+                let made = self.api.create(kind, namespace, name, &object).await;
+                let made = made.map(|answer| read(kind, answer));
+                (name, made.map(|seen| One::known(seen, One::Made)))
+            }
+        };
+        let Err(error) = answer else {
+            return answer;
+        };
+        match error.problem {
+            Problem::Refused { why, message } => Ok(refused(kind, role, name, why, message)),
+            Problem::AlreadyExists => self.existing(kind, role, name).await,
+            Problem::Failed { .. } if self.tells_failures => {
+                let message = error.problem.to_string();
+                Ok(refused(kind, role, name, WhyRefused::Failing, message))
+            }
+            _ => Err(error),
         }
     }
 
@@ -165,6 +186,11 @@ impl Maker<'_> {
                 None,
                 objects::scheduler_service(config, owner, job, attempt),
             ),
+            Create::Selector { service_uid, .. } => (
+                ObjectKind::Service,
+                None,
+                objects::service_selector(config, owner, job, attempt, service_uid),
+            ),
             Create::Files => (
                 ObjectKind::ConfigMap,
                 None,
@@ -198,8 +224,8 @@ impl Maker<'_> {
 }
 
 impl One {
-    fn of(seen: Option<Seen>) -> Self {
-        seen.map_or(One::Unreadable, |seen| One::Made(Box::new(seen)))
+    fn known(seen: Option<Seen>, how: fn(Box<Seen>) -> One) -> Self {
+        seen.map_or(One::Unreadable, |seen| how(Box::new(seen)))
     }
 }
 

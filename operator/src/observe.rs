@@ -92,6 +92,18 @@ pub fn add(observed: &mut Observed, child: Child) {
     }
 }
 
+/// One more, or what one that is known has become. A pod that is known has been seen since it was made.
+pub fn learn(observed: &mut Observed, child: Child) {
+    match child {
+        Child::Pod(pod) if observed.pods.iter().any(|known| known.uid == pod.uid) => {}
+        Child::Pod(pod) => observed.pods.push(pod),
+        Child::Object(object) => {
+            observed.objects.retain(|known| known.uid != object.uid);
+            observed.objects.push(object);
+        }
+    }
+}
+
 /// Stands for a job whose resource is gone: what it owned is all there is to see to.
 pub fn gone(view: &View, uid: &Uid, cluster_domain: &str) -> Arc<StoredJob> {
     Arc::new(StoredJob {

@@ -20,6 +20,10 @@ pub fn read_object(kind: ObjectKind, metadata: &ObjectMeta) -> Option<Seen> {
         .as_ref()
         .and_then(|labels| labels.get(contract::labels::ATTEMPT))
         .and_then(|number| number.parse().ok());
+    let has_selector = metadata
+        .annotations
+        .as_ref()
+        .is_some_and(|annotations| annotations.contains_key(contract::labels::HAS_SELECTOR));
     Some(Seen {
         namespace: metadata.namespace.clone().unwrap_or_default(),
         owner_uid,
@@ -32,6 +36,7 @@ pub fn read_object(kind: ObjectKind, metadata: &ObjectMeta) -> Option<Seen> {
             uid: metadata.uid.clone()?,
             attempt: attempt.unwrap_or_default(),
             deleting: metadata.deletion_timestamp.is_some(),
+            has_selector,
         }),
     })
 }

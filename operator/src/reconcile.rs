@@ -199,10 +199,7 @@ impl Round<'_> {
         };
         let made = maker.make(&plan.create).await;
         for seen in &made.children {
-            let known = |pod: &plan::life::Pod| pod.uid == seen.child.uid();
-            if !self.seen.pods.iter().any(known) {
-                observe::add(&mut self.seen, seen.child.clone());
-            }
+            observe::learn(&mut self.seen, seen.child.clone());
         }
         made
     }

@@ -88,6 +88,10 @@ affinity:
 - apiGroups: [""]
   resources: [pods, services, configmaps]
   verbs: [get, list, watch, create, delete]
+# A scheduler's Service gets its selector when the pod has an address.
+- apiGroups: [""]
+  resources: [services]
+  verbs: [patch]
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, watch, create, delete]

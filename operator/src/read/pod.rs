@@ -177,12 +177,12 @@ pub fn read_pod(slim: SlimPod) -> Option<Seen> {
     let SlimPod {
         metadata,
         node,
-        mut status,
+        status,
     } = slim;
     let version = version_of(&metadata);
     let address = status
         .pod_ip
-        .take()
+        .clone()
         .filter(|_| identity.role == Role::Scheduler);
     Some(Seen {
         namespace: metadata.namespace.unwrap_or_default(),
@@ -230,6 +230,7 @@ fn pod_of(
         phase,
         deleting,
         ready: own.map_or(is_ready, |container| container.ready || is_ready),
+        has_address: status.pod_ip.is_some(),
         node,
         disruption: status
             .is_true("DisruptionTarget")

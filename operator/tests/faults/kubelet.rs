@@ -93,8 +93,18 @@ impl FakeSchedulers {
             .find(|pod| pod["status"]["podIP"] == host)?;
         let of_pod = |pod: &Value, label: &str| pod["metadata"]["labels"][label].clone();
         let attempt = of_pod(scheduler, labels::ATTEMPT);
+        let leads_here = |service: &Value| {
+            let selector = service["spec"]["selector"].as_object();
+            selector.is_some_and(|selector| {
+                let labels = &scheduler["metadata"]["labels"];
+                selector.iter().all(|(key, value)| labels[key] == *value)
+            })
+        };
+        // They register at the name of the Service.
+        let is_found = storage.of("services").any(leads_here);
         let workers = storage.of("pods").filter(|pod| {
-            of_pod(pod, labels::ROLE) == "worker"
+            is_found
+                && of_pod(pod, labels::ROLE) == "worker"
                 && of_pod(pod, labels::ATTEMPT) == attempt
                 && pod["status"]["phase"] == "Running"
         });

@@ -234,6 +234,7 @@ impl Server {
             ("PUT", Some(name), true) => storage.put_status(name, &body),
             ("DELETE", Some(name), _) => storage.delete(plural, name, &body),
             ("PATCH", Some(_), _) if plural == "events" => (200, body),
+            ("PATCH", Some(name), _) if plural == "services" => storage.give_selector(name, &body),
             ("PATCH", Some(name), _) if plural == "leases" => storage.patch_lease(name, &body),
             (method, name, _) => panic!("{method} {plural} {name:?} is nothing an operator does"),
         }

@@ -25,7 +25,7 @@ async fn an_undisturbed_life_costs_what_it_may() {
         assert_eq!(repeated, 0, "{}: an object is deleted once", life.name);
         if ["success", "failure", "with files"].contains(&life.name) {
             let pods = if life.name == "with files" { 3 } else { 4 };
-            let spent = writes.creates + writes.status;
+            let spent = writes.creates + writes.patches + writes.status;
             assert!(spent <= pods + 8, "{}: {writes:?}", life.name);
         }
         rests(&mut world, life.name).await;

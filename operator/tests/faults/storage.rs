@@ -40,6 +40,7 @@ pub struct Storage {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Writes {
     pub creates: u32,
+    pub patches: u32,
     pub status: u32,
     pub deletes: u32,
     pub events: u32,
@@ -157,6 +158,30 @@ impl Storage {
         self.writes.status += 1;
         self.change("daskjobs", name, |job| job["status"] = status);
         (200, self.get("daskjobs", name).unwrap().clone())
+    }
+
+    /// The one thing that changes in what a job owns.
+    pub fn give_selector(&mut self, name: &str, patch: &Value) -> Answer {
+        let Some(stored) = self.get("services", name).cloned() else {
+            return refusal(404, "NotFound", "no such service");
+        };
+        if stored["metadata"]["uid"] != patch["metadata"]["uid"] {
+            return refusal(409, "Conflict", "the uid is another");
+        }
+        self.writes.patches += 1;
+        if !stored["spec"]["selector"].is_null() {
+            // Two operators at once: what changes nothing has no new version.
+            return (200, stored);
+        }
+        let (annotations, selector) = (
+            &patch["metadata"]["annotations"],
+            &patch["spec"]["selector"],
+        );
+        self.change("services", name, |service| {
+            service["metadata"]["annotations"] = annotations.clone();
+            service["spec"]["selector"] = selector.clone();
+        });
+        (200, self.get("services", name).unwrap().clone())
     }
 
     /// A merge; only whoever holds the Lease, or finds that nobody does, may change who does.

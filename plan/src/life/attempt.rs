@@ -164,6 +164,26 @@ impl Draft<'_> {
                 self.plan.create.push(create);
             }
         }
+        self.complete_service(attempt);
+    }
+
+    fn complete_service(&mut self, attempt: u32) {
+        let seen = self.seen;
+        let service = seen.objects.iter().find(|object| {
+            object.kind == ObjectKind::Service && object.attempt == attempt && !object.deleting
+        });
+        let leads_somewhere = seen
+            .single(attempt, Role::Scheduler)
+            .is_some_and(|pod| pod.has_address && !pod.is_over());
+        if let Some(service) = service
+            && !service.has_selector
+            && leads_somewhere
+        {
+            self.plan.create.push(Create::Selector {
+                service_name: service.name.clone(),
+                service_uid: service.uid.clone(),
+            });
+        }
     }
 
     /// What earlier attempts left goes first: true while some of it is there.

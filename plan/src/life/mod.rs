@@ -69,15 +69,23 @@ pub struct Plan {
     pub events: Vec<Event>,
 }
 
-/// One object to make; the operator renders it from the job.
+/// One object to make, or to complete; the operator renders it from the job.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Create {
     Service,
+    /// Of the Service that is there: what it leads to.
+    Selector {
+        service_name: String,
+        service_uid: String,
+    },
     Files,
     NetworkPolicy,
     Scheduler,
     Runner,
-    Worker { group: String, number: u32 },
+    Worker {
+        group: String,
+        number: u32,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq)]

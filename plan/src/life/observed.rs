@@ -53,6 +53,7 @@ pub struct Pod {
     /// It has a deletionTimestamp.
     pub deleting: bool,
     pub ready: bool,
+    pub has_address: bool,
     pub node: Option<String>,
     /// `status.reason`: Evicted, NodeLost, DeadlineExceeded …
     pub reason: Option<String>,
@@ -122,6 +123,8 @@ pub struct Object {
     pub uid: String,
     pub attempt: u32,
     pub deleting: bool,
+    /// Of a Service: it leads to its pod.
+    pub has_selector: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -118,6 +118,17 @@ pub fn scheduler_service(
     service::service(Attempt::new(config, owner, job, attempt))
 }
 
+/// The change that gives that Service its selector, once the scheduler's pod has an address.
+pub fn service_selector(
+    config: &ObjectConfig,
+    owner: &Owner,
+    job: &ResolvedJob,
+    attempt: u32,
+    service_uid: &str,
+) -> Value {
+    service::selector(Attempt::new(config, owner, job, attempt), service_uid)
+}
+
 /// The ConfigMap with the job's files; none for a job without.
 pub fn files_config_map(
     config: &ObjectConfig,

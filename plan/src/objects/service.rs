@@ -4,6 +4,10 @@
 //! record before its pod has an address, and whoever asks too early is told "no such name" for seconds by every cache on
 //! the way. Not-ready addresses are published, so that nothing waits for the kubelet to call a pod ready: until somebody
 //! listens, connections are refused, and all of ours ask again.
+//!
+//! Its selector comes later, when the pod has an address. A Service that selects nothing yet has an empty slice of
+//! addresses all the same, and that is what every node would learn in the turn in which it could learn the address
+//! (kube-proxy takes one a second). Until then nobody has to look for its pods either.
 
 use super::{Attempt, ObjectConfig, Owner, labels, metadata};
 use contract::{Role, ports};
@@ -41,8 +45,18 @@ pub(super) fn service(attempt: Attempt<'_>) -> Value {
         "spec": {
             "type": "ClusterIP",
             "publishNotReadyAddresses": true,
-            "selector": labels::selecting(attempt, role),
             "ports": ports,
         },
+    })
+}
+
+/// What makes the Service, and no other of its name, lead to the scheduler's pod: a merge patch.
+pub(super) fn selector(attempt: Attempt<'_>, service_uid: &str) -> Value {
+    json!({
+        "metadata": {
+            "uid": service_uid,
+            "annotations": {contract::labels::HAS_SELECTOR: "true"},
+        },
+        "spec": {"selector": labels::selecting(attempt, Some(Role::Scheduler))},
     })
 }

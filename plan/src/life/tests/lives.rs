@@ -56,6 +56,35 @@ fn scheduler_and_runner_are_made_before_any_worker() {
 }
 
 #[test]
+fn a_service_leads_to_its_pod_once_that_has_an_address() {
+    let mut world = World::new(JOB);
+    let selector_of = |world: &mut World| {
+        let created = world.reconcile().create;
+        let mut selectors = created.into_iter().filter_map(|create| match create {
+            Create::Selector { service_name, .. } => Some(service_name),
+            _ => None,
+        });
+        selectors.next()
+    };
+    for _ in 0..5 {
+        assert_eq!(selector_of(&mut world), None);
+    }
+    world.kubelet();
+    assert_eq!(selector_of(&mut world).as_deref(), Some("etl-1-service"));
+    assert_eq!(selector_of(&mut world), None);
+}
+
+#[test]
+fn a_service_that_is_made_anew_leads_to_the_pod_at_once() {
+    let mut world = running(JOB);
+    world.objects.remove("etl-1-service");
+    for _ in 0..3 {
+        world.reconcile();
+    }
+    assert!(world.objects["etl-1-service"].has_selector);
+}
+
+#[test]
 fn a_life_costs_at_most_eight_writes_beside_its_pods() {
     let mut world = running(JOB);
     world.ends("etl-1-runner", 0);

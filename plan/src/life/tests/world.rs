@@ -274,6 +274,14 @@ impl World {
             self.pods.entry(name).or_insert(pod);
             return;
         }
+        if let Create::Selector { service_uid, .. } = create {
+            let mut services = self.objects.values_mut();
+            if let Some(service) = services.find(|object| object.uid == *service_uid) {
+                assert!(!service.has_selector, "it is given once");
+                service.has_selector = true;
+            }
+            return;
+        }
         let (kind, word) = match create {
             Create::Service => (ObjectKind::Service, "service"),
             Create::Files => (ObjectKind::ConfigMap, "files"),
@@ -286,6 +294,7 @@ impl World {
             uid,
             attempt,
             deleting: false,
+            has_selector: false,
         };
         self.objects.entry(name).or_insert(object);
     }
@@ -296,7 +305,9 @@ impl World {
             Create::Scheduler => Some(names::scheduler(job, attempt)),
             Create::Runner => Some(names::runner(job, attempt)),
             Create::Worker { group, number } => Some(names::worker(job, attempt, group, *number)),
-            Create::Service | Create::Files | Create::NetworkPolicy => None,
+            Create::Service | Create::Selector { .. } | Create::Files | Create::NetworkPolicy => {
+                None
+            }
         }
     }
 
@@ -315,6 +326,7 @@ impl World {
             phase: PodPhase::Pending,
             deleting: false,
             ready: false,
+            has_address: false,
             node: None,
             reason: None,
             message: None,
@@ -384,6 +396,7 @@ impl World {
             }
             pod.phase = PodPhase::Running;
             pod.ready = true;
+            pod.has_address = true;
             pod.container = Container::Running { since: now };
             if pod.role == Role::Runner {
                 assert!(
@@ -393,10 +406,13 @@ impl World {
                 );
             }
         }
-        let workers = self
-            .pods
-            .values()
-            .filter(|pod| pod.role == Role::Worker && pod.phase == PodPhase::Running);
+        let leads = |attempt| {
+            let mut services = self.objects.values();
+            services.any(|object| object.attempt == attempt && object.has_selector)
+        };
+        let workers = self.pods.values().filter(|pod| {
+            pod.role == Role::Worker && pod.phase == PodPhase::Running && leads(pod.attempt)
+        });
         self.registered.extend(workers.map(|pod| pod.name.clone()));
         for name in std::mem::take(&mut self.retired) {
             if self.pods.contains_key(&name) {

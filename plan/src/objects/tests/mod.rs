@@ -251,7 +251,7 @@ fn selectors_find_the_pods_of_their_own_attempt_of_their_own_job_alone() {
             uid: "another".to_owned(),
             ..owner.clone()
         };
-        let service = scheduler_service(&config(), owner, job, 1);
+        let service = service_selector(&config(), owner, job, 1, "uid-of-service");
         let policy = network_policy(&config(), owner, job, 1);
         for pod in pods(&config(), owner, job, 1) {
             let is_scheduler = pod["metadata"]["labels"][keys::ROLE] == "scheduler";

@@ -15,7 +15,11 @@ const OF_OPERATOR: [(&str, &str, &[&str]); 8] = [
     ("daskjob.dev", "daskjobs/status", &["update"]),
     ("daskjob.dev", "daskjobs/finalizers", &["update"]),
     ("", "pods", OF_WHAT_IT_MAKES),
-    ("", "services", OF_WHAT_IT_MAKES),
+    (
+        "",
+        "services",
+        &["get", "list", "watch", "create", "patch", "delete"],
+    ),
     ("", "configmaps", OF_WHAT_IT_MAKES),
     ("networking.k8s.io", "networkpolicies", OF_WHAT_IT_MAKES),
     ("events.k8s.io", "events", &["create", "patch"]),
