@@ -72,7 +72,7 @@ impl Maker<'_> {
             if !self.stage(stage, at_once, &mut made).await {
                 break;
             }
-            if stage.first().map(rank) == Some(0) && (self.others_wait)() {
+            if stage.contains(&Create::Service) && (self.others_wait)() {
                 made.made_room = stage.len() < creates.len();
                 made.more |= made.made_room;
                 break;
