@@ -225,11 +225,13 @@ impl Shared {
 
     /// Room for one more connection; an idle one is closed for it.
     async fn slot(&self) -> OwnedSemaphorePermit {
-        if self.slots.available_permits() == 0 {
-            let evicted = self.lock().values_mut().find_map(|peer| peer.idle.pop());
-            drop(evicted);
+        if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
+            return slot;
         }
+        // First: from here on nobody keeps a connection, so that none becomes idle behind the back of this call.
         let _waiting = Waiting::new(&self.waiting);
+        let evicted = self.lock().values_mut().find_map(|peer| peer.idle.pop());
+        drop(evicted);
         Arc::clone(&self.slots)
             .acquire_owned()
             .await
@@ -238,10 +240,12 @@ impl Shared {
 
     /// Keeps the connection for the next call, unless another peer's call waits for its slot.
     fn give_back(&self, address: &str, pooled: Pooled) {
+        let mut peers = self.lock();
+        // With the lock: whoever waits counts before it looks for idle ones.
         if self.waiting.load(Ordering::Relaxed) > 0 {
             return;
         }
-        if let Some(peer) = self.lock().get_mut(address) {
+        if let Some(peer) = peers.get_mut(address) {
             peer.idle.push(pooled);
         }
     }

@@ -463,3 +463,31 @@ async fn garbage_costs_only_its_own_connection() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_call_waits_for_a_connection_that_has_become_idle_meanwhile() {
+    const ROUNDS: u32 = 20_000;
+    let mut addresses = Vec::new();
+    for _ in 0..2 {
+        let listener = listener().await;
+        addresses.push(listener.listen_address());
+        serve(listener, Some);
+    }
+    let pool = Pool::new(Connector::default(), 1);
+    for round in 0..ROUNDS {
+        // One call gives its connection back just when the other begins, or about then.
+        let calls = [0, round % 400].into_iter().zip(&addresses);
+        let calls = calls.map(|(spins, address)| {
+            let (pool, address) = (pool.clone(), address.clone());
+            tokio::spawn(async move {
+                (0..spins * 20).for_each(|_| std::hint::spin_loop());
+                let call = pool.call_value(&address, &Value::Nil);
+                tokio::time::timeout(PATIENCE, call).await
+            })
+        });
+        for call in calls.collect::<Vec<_>>() {
+            let reply = call.await.unwrap().expect("a slot becomes free");
+            assert_eq!(reply.unwrap(), Value::Nil);
+        }
+    }
+}
