@@ -22,7 +22,7 @@ pub use connection::{
     Connection, ConnectionInfo, EstablishError, FrameReader, FrameWriter, RecvError,
 };
 pub use lent::{Frame, LentFrame};
-pub use listen::{Incoming, ListenError, ListenOptions, Listener};
+pub use listen::{Incoming, ListenError, ListenOptions, Listener, bind_everywhere};
 pub use local_address::{InterfaceError, concrete_ip, interface_ip, local_ip_towards};
 pub use outbox::{Outbox, OutboxDriver, OutboxError, PushError, outbox};
 pub use parent::end_with as end_with_parent;

@@ -4,7 +4,7 @@
 //! so that a peer which never introduces itself costs nothing but its socket.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ use crate::stream::{split_encrypted, split_plain};
 #[derive(Clone, Debug)]
 pub struct ListenOptions {
     pub scheme: Scheme,
-    /// A name or IP; empty is every IPv4 address.
+    /// A name or IP; empty is every address of this machine, of both families where it has both.
     pub host: String,
     /// Tried in order; 0 is any free port.
     pub ports: RangeInclusive<u16>,
@@ -89,7 +89,9 @@ pub enum ListenError {
 pub struct Listener {
     socket: TcpListener,
     scheme: Scheme,
+    /// Without IPv6 where every address is listened on: that is what people know it by.
     bound: SocketAddr,
+    is_everywhere: bool,
     acceptance: Arc<Acceptance>,
 }
 
@@ -114,7 +116,8 @@ impl std::fmt::Debug for Acceptance {
 impl Listener {
     /// Binds the first free port of the range.
     pub async fn bind(options: &ListenOptions) -> Result<Self, ListenError> {
-        let host = if options.host.is_empty() {
+        let is_everywhere = options.host.is_empty();
+        let host = if is_everywhere {
             "0.0.0.0"
         } else {
             &options.host
@@ -136,6 +139,11 @@ impl Listener {
         let bound = socket
             .local_addr()
             .map_err(|source| ListenError::Bind { address, source })?;
+        let bound = if is_everywhere {
+            SocketAddr::new(ip, bound.port())
+        } else {
+            bound
+        };
         let acceptance = Acceptance {
             tls,
             handshake_timeout: options.handshake_timeout,
@@ -148,6 +156,7 @@ impl Listener {
             socket,
             scheme: options.scheme,
             bound,
+            is_everywhere,
             acceptance: Arc::new(acceptance),
         })
     }
@@ -167,7 +176,13 @@ impl Listener {
 
     /// What others can connect to; towards `peer` if it is known who they are.
     pub fn contact_address(&self, peer: Option<IpAddr>) -> String {
-        let ip = concrete_ip(self.bound.ip(), peer);
+        let ip = match concrete_ip(self.bound.ip(), peer) {
+            // There is no way out over IPv4; over the other family there may be one.
+            ip if ip.is_loopback() && self.is_everywhere && peer.is_none() => {
+                concrete_ip(Ipv6Addr::UNSPECIFIED.into(), None)
+            }
+            ip => ip,
+        };
         Address::new(self.scheme, ip.to_string(), self.bound.port()).to_string()
     }
 
@@ -178,7 +193,7 @@ impl Listener {
                 Ok((stream, peer)) => {
                     return Incoming {
                         stream,
-                        peer,
+                        peer: canonical(peer),
                         scheme: self.scheme,
                         acceptance: Arc::clone(&self.acceptance),
                     };
@@ -201,9 +216,18 @@ fn is_about_one_peer(error: &io::Error) -> bool {
     )
 }
 
+/// An IPv4 address as such, also where it came over a socket for both families.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
 fn bind_first_free(ip: IpAddr, options: &ListenOptions) -> Result<TcpListener, ListenError> {
     for port in options.ports.clone() {
-        match bind_one(SocketAddr::new(ip, port), options.backlog) {
+        let bound = match options.host.is_empty() {
+            true => bind_everywhere(port, options.backlog),
+            false => bind_one(SocketAddr::new(ip, port), Families::Own, options.backlog),
+        };
+        match bound {
             Ok(socket) => return Ok(socket),
             Err(error)
                 if error.kind() == io::ErrorKind::AddrInUse
@@ -221,12 +245,34 @@ fn bind_first_free(ip: IpAddr, options: &ListenOptions) -> Result<TcpListener, L
     })
 }
 
-fn bind_one(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+/// One socket for every address of both families; for those of IPv4 where there is nothing else.
+pub fn bind_everywhere(port: u16, backlog: i32) -> io::Result<TcpListener> {
+    let both = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
+    match bind_one(both, Families::Both, backlog) {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            let one = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
+            bind_one(one, Families::Own, backlog)
+        }
+        bound => bound,
+    }
+}
+
+/// Whose connections a socket takes.
+enum Families {
+    /// Of its own address.
+    Own,
+    Both,
+}
+
+fn bind_one(address: SocketAddr, families: Families, backlog: i32) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
+    if let Families::Both = families {
+        socket.set_only_v6(false)?;
+    }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -264,7 +310,7 @@ impl Incoming {
             acceptance,
         } = self;
         socket::configure(&stream, acceptance.tcp_timeout).map_err(EstablishError::Write)?;
-        let local = stream.local_addr().map_err(EstablishError::Write)?;
+        let local = canonical(stream.local_addr().map_err(EstablishError::Write)?);
         let name =
             |at: SocketAddr| Address::new(scheme, at.ip().to_string(), at.port()).to_string();
         let halves = match &acceptance.tls {

@@ -54,6 +54,31 @@ fn serve(listener: Listener, answer: impl Fn(Value) -> Option<Value> + Clone + S
 }
 
 #[tokio::test]
+async fn without_a_host_both_families_reach_a_listener() {
+    let mut loopbacks = vec!["127.0.0.1"];
+    match std::net::TcpListener::bind("[::1]:0") {
+        Ok(_) => loopbacks.push("[::1]"),
+        Err(error) => println!("without IPv6: {error}"),
+    }
+    let listener = Listener::bind(&ListenOptions::tcp("", 0)).await.unwrap();
+    let port = listener.port();
+    assert_eq!(listener.listen_address(), format!("tcp://0.0.0.0:{port}"));
+    for ip in loopbacks {
+        let address = format!("tcp://{ip}:{port}");
+        let connector = Connector {
+            connect_timeout: PATIENCE,
+            ..Connector::default()
+        };
+        let (ours, theirs) = tokio::join!(connector.connect(&address), async {
+            listener.accept().await.establish().await
+        });
+        let (ours, theirs) = (ours.unwrap(), theirs.unwrap());
+        assert_eq!(theirs.info.local_address, address);
+        assert_eq!(theirs.info.peer_address, ours.info.local_address);
+    }
+}
+
+#[tokio::test]
 async fn messages_pass_in_both_directions() {
     let (mut ours, mut theirs) = pair().await;
     assert_eq!(ours.info.handshake.pickle_protocol, 4);

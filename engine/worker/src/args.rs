@@ -66,7 +66,8 @@ pub struct WorkerArgs {
     #[arg(long, value_name = "ADDRESS")]
     pub contact_address: Option<String>,
 
-    /// Address to listen on: an IP or a host name [default: the one that leads to the scheduler]
+    /// Address to listen on: an IP or a host name [default: every address, of IPv4 and IPv6; others are told the one that
+    /// leads to the scheduler]
     #[arg(long, value_name = "HOST")]
     pub host: Option<String>,
 

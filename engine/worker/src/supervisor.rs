@@ -20,6 +20,8 @@ use transport::Connector;
 /// Between a life that was lost and the next.
 const PAUSE: Duration = Duration::from_millis(100);
 const FILE_PAUSE: Duration = Duration::from_millis(50);
+/// Visitors that the kernel keeps until they are accepted.
+const HTTP_BACKLOG: i32 = 1024;
 
 /// How it ended.
 pub enum Outcome {
@@ -160,18 +162,24 @@ async fn bind_http(config: &Config) -> anyhow::Result<TcpListener> {
     let (host, port) = &config.http;
     let host = match (host.as_str(), &config.host) {
         ("", Some(own)) => own.as_str(),
-        ("", None) => "0.0.0.0",
         (given, _) => given,
     };
-    match TcpListener::bind((host, *port)).await {
+    match bind_http_at(host, *port).await {
         Ok(listener) => Ok(listener),
         Err(failure) if *port != 0 => {
             warn!(port, error = %failure, "the HTTP port is not free; taking a free one");
-            let free = TcpListener::bind((host, 0)).await;
+            let free = bind_http_at(host, 0).await;
             free.with_context(|| format!("answer HTTP on {host} (--dashboard-address)"))
         }
         Err(failure) => Err(failure)
             .with_context(|| format!("answer HTTP on {host}:{port} (--dashboard-address)")),
+    }
+}
+
+async fn bind_http_at(host: &str, port: u16) -> std::io::Result<TcpListener> {
+    match host {
+        "" => transport::bind_everywhere(port, HTTP_BACKLOG),
+        host => TcpListener::bind((host, port)).await,
     }
 }
 

@@ -47,6 +47,9 @@ impl Default for Bounds {
 /// How long to wait before accepting again when that failed, for instance for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Connections that the kernel keeps until they are accepted.
+const BACKLOG: i32 = 1024;
+
 /// A bound HTTP socket.
 pub struct BoundListener {
     socket: TcpListener,
@@ -81,25 +84,34 @@ pub async fn bind(config: &HttpConfig) -> anyhow::Result<Vec<BoundListener>> {
 }
 
 async fn bind_one(binding: &DashboardBinding) -> anyhow::Result<TcpListener> {
-    let host = match binding.host.as_str() {
-        "" => "0.0.0.0",
-        host => host,
+    let host = binding.host.as_str();
+    let ip = match host {
+        "" => None,
+        host => {
+            let addresses: Vec<IpAddr> = transport::resolve(host).await?;
+            let first = addresses.first().copied();
+            Some(first.with_context(|| format!("find an address of {host}"))?)
+        }
     };
-    let addresses: Vec<IpAddr> = transport::resolve(host).await?;
-    let ip = *addresses
-        .first()
-        .with_context(|| format!("find an address of {host}"))?;
-    let wanted = SocketAddr::new(ip, binding.port);
-    match TcpListener::bind(wanted).await {
+    let wanted = format!("{host}:{}", binding.port);
+    match bind_at(ip, binding.port).await {
         Ok(listener) => Ok(listener),
         Err(error) => {
-            let free = TcpListener::bind(SocketAddr::new(ip, 0)).await;
+            let free = bind_at(ip, 0).await;
             let listener =
                 free.with_context(|| format!("answer HTTP on {wanted} (--dashboard-address)"))?;
             let port = listener.local_addr()?.port();
             warn!(wanted = %wanted, port, error = %error, "the HTTP port is not free, another cluster may run; taking a free one");
             Ok(listener)
         }
+    }
+}
+
+/// At one IP, or everywhere.
+async fn bind_at(ip: Option<IpAddr>, port: u16) -> std::io::Result<TcpListener> {
+    match ip {
+        Some(ip) => TcpListener::bind(SocketAddr::new(ip, port)).await,
+        None => transport::bind_everywhere(port, BACKLOG),
     }
 }
 
