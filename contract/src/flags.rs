@@ -27,6 +27,8 @@ pub const RESOURCES: &str = "--resources";
 pub const LOCAL_DIRECTORY: &str = "--local-directory";
 /// How long a worker that was told to end may hand over what only it has; `0` is not at all (ours only).
 pub const DRAIN_TIMEOUT: &str = "--drain-timeout";
+/// What a worker needs of the time until it is ended by force to end in good order once everything is handed over.
+pub const DRAIN_MARGIN_SECONDS: u64 = 2;
 /// File in which a worker leaves why its Python process was lost, as [`crate::termination`] (ours only).
 pub const TERMINATION_LOG: &str = crate::launch::TERMINATION_LOG;
 /// A worker ends as soon as memory has run out, instead of going on with another Python process (ours only).

@@ -112,7 +112,7 @@ pub struct WorkerArgs {
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
 
-    /// Directory for the worker's files
+    /// Directory for the worker's files; what workers that were killed left there is removed, stock's too
     #[arg(long, value_name = "DIRECTORY")]
     pub local_directory: Option<PathBuf>,
 
@@ -156,7 +156,8 @@ pub struct WorkerArgs {
     #[arg(long, value_name = "NAME")]
     pub scheduler_sni: Option<String>,
 
-    /// How long tasks may go on and values be handed over after SIGTERM [default: 30 s; 0 ends at once, as stock does]
+    /// How long tasks may go on and values be handed over after SIGTERM; the worker is gone 2 s later at the latest
+    /// [default: 30 s; 0 ends at once, as stock does]
     #[arg(long, value_name = "DURATION", default_value = "30s")]
     pub drain_timeout: String,
 

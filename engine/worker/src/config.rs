@@ -57,6 +57,8 @@ pub struct Config {
     /// Where the cause of a loss is left.
     pub termination_log: PathBuf,
     pub local_directory: PathBuf,
+    /// Whether what killed workers left there is told by locks, and removed.
+    pub file_locks: bool,
     pub pid_file: Option<PathBuf>,
     /// Host and port of HTTP.
     pub http: (String, u16),
@@ -224,6 +226,7 @@ impl Config {
                 args.local_directory.as_deref(),
                 dask.temporary_directory.as_deref(),
             ),
+            file_locks: dask.file_locks,
             pid_file: args.pid_file.clone(),
             http: flags::http_address(&args.dashboard_address)?,
             http_prefix: flags::http_prefix(args.dashboard_prefix.as_deref()),

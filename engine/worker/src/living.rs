@@ -2,23 +2,22 @@
 
 use crate::clock;
 use crate::config::Config;
+use crate::directory::{self, LocalDirectory};
+use crate::ending::{self, Ending};
 use crate::executor::lent;
 use crate::executor::line::{Line, LineReader};
 use crate::executor::message::FromExecutor;
 use crate::executor::process::{self, Launch, Process};
 use crate::executor::shared::SharedMemory;
-use crate::life::{End, Life, Loss, Parts};
+use crate::life::{End, Life, Parts};
 use crate::machine::{Handle, Input, Machine};
 use crate::registration::{self, Facts, Registered, RegistrationError};
 use crate::{heartbeat, http, server, streams, watch};
 use anyhow::{Context as _, anyhow, bail};
 use bytes::Bytes;
 use protocol::messages::{Handshake, WorkerStatus, encode_worker_batch};
-use protocol::{Address, FrameMemory, Scheme, Value, encode_value, map};
+use protocol::{Address, FrameMemory, Scheme, Value, map};
 use std::net::IpAddr;
-use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +25,7 @@ use tokio::net::TcpListener;
 use tokio::process::Child;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info};
 use transport::{Connector, ListenOptions, Listener, Pool, outbox};
 use worker_core::{Check, Event, Worker};
 
@@ -46,30 +45,8 @@ const OUTBOX_BYTES: usize = 1 << 30;
 const CONNECTIONS: usize = 512;
 /// For the executor's imports and preloads.
 const START_LIMIT: Duration = Duration::from_secs(120);
-/// For the executor's plugins to be taken down, and for what tasks still say.
-const CLOSE_LIMIT: Duration = Duration::from_secs(5);
-const TELL_LIMIT: Duration = Duration::from_secs(5);
-const GOODBYE: Duration = Duration::from_secs(2);
-
-/// Removed with everything in it when the life is over.
-struct LocalDirectory(PathBuf);
-
-impl Drop for LocalDirectory {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            debug!(error = %error, "the local directory is left");
-        }
-    }
-}
-
-impl LocalDirectory {
-    fn new(base: &Path) -> anyhow::Result<Self> {
-        let path = base.join(format!("worker-{}", crate::random_word()));
-        std::fs::create_dir_all(&path)
-            .with_context(|| format!("make the local directory {}", path.display()))?;
-        Ok(Self(path))
-    }
-}
+/// For a process whose line has ended to have ended too.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Lives until there is a reason to end. An error means that no life came to be.
 pub async fn live(
@@ -77,7 +54,10 @@ pub async fn live(
     orders: &mut mpsc::UnboundedReceiver<End>,
 ) -> anyhow::Result<End> {
     let config = setting.config;
-    let directory = LocalDirectory::new(&config.local_directory)?;
+    let directory = LocalDirectory::new(&config.local_directory, config.file_locks)?;
+    if config.file_locks {
+        remove_abandoned_beside(&directory);
+    }
     let memory = SharedMemory::new(config.memory_limit);
     let pool = Pool::new(connector(config, &memory), CONNECTIONS);
     let listener = listen(setting, &memory).await?;
@@ -94,7 +74,10 @@ pub async fn live(
         &memory,
     )
     .with_context(|| format!("start the Python interpreter {}", config.python.display()))?;
-    let address = contact(config, &listener, setting.scheduler).await;
+    let address = tokio::select! {
+        address = contact(config, &listener, setting.scheduler) => address,
+        Some(end) = orders.recv() => return Ok(end),
+    };
     let (handle, inputs) = Handle::new();
     let (ends, mut ended) = mpsc::unbounded_channel();
     let parts = Parts {
@@ -104,7 +87,7 @@ pub async fn live(
         name: name_of(setting.name.unwrap_or(&address)),
         address,
         nanny: setting.nanny.map(str::to_owned),
-        local_directory: directory.0.clone(),
+        local_directory: directory.path().to_owned(),
         handle,
         pool,
         http_port: setting
@@ -142,23 +125,31 @@ pub async fn live(
         &mut tasks, &life, registered, line, reader, inputs, early, listener,
     );
     (setting.registered)(&life);
-    let mut end = tokio::select! {
+    let end = tokio::select! {
         end = lifetime(config) => end,
         Some(end) = ended.recv() => end,
         Some(end) = orders.recv() => end,
-        status = child.wait() => executor_ended(&life, status),
+        status = child.wait() => ending::executor_ended(&life, status),
     };
     info!(worker = life.address, reason = ?end, "worker ends");
-    if let End::ExecutorLost(loss) = &mut end {
-        loss.tasks = life.handle.call(running).await.unwrap_or_default();
-    }
-    finish(&life, &end, &mut child, &mut ended, orders).await;
+    let ending = Ending::new(&life, &end);
+    let end = ending.finish(end, &mut child, &mut ended, orders).await;
     tasks.shutdown().await;
     if let End::ExecutorLost(loss) = &end {
-        tell_loss(&life, loss).await;
+        ending.tell_loss(loss).await;
     }
     drop(directory);
     Ok(end)
+}
+
+/// In the background: there may be much of it.
+fn remove_abandoned_beside(directory: &LocalDirectory) {
+    let path = directory.path().to_owned();
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = directory::remove_abandoned(&path) {
+            debug!(error = %error, "what killed workers left is not looked at");
+        }
+    });
 }
 
 /// A name that is a number is one, as in stock: whoever asks for worker 3 means this one.
@@ -183,27 +174,6 @@ async fn lifetime(config: &Config) -> End {
         reason: "the lifetime is over".to_owned(),
         again: lifetime.restart,
     }
-}
-
-fn executor_ended(life: &Life, status: std::io::Result<ExitStatus>) -> End {
-    let is_killed = matches!(&status, Ok(status) if status.signal() == Some(libc::SIGKILL));
-    let how = status.map_or_else(|error| error.to_string(), process::describe);
-    if let Some(loss) = life.verdict.borrow_mut().take() {
-        let cause = format!("{}; it {how}", loss.cause);
-        return End::ExecutorLost(Loss { cause, ..loss });
-    }
-    if !is_killed || life.kernel.borrow().shortage().is_none() {
-        return End::lost(how);
-    }
-    let measured = life.memory_bytes.get() >> 20;
-    let cause = format!(
-        "{how} by the kernel, out of memory; it had {measured} MiB with the worker when last measured"
-    );
-    End::ExecutorLost(Loss {
-        cause,
-        out_of_memory: true,
-        tasks: Vec::new(),
-    })
 }
 
 fn connector(config: &Config, memory: &Arc<SharedMemory>) -> Connector {
@@ -312,7 +282,7 @@ async fn greeting(
             Ok(Some(messages)) => messages,
             // One that has ended may have left unread what was written to it: how it ended tells more than a broken line.
             ended => {
-                let status = tokio::time::timeout(GOODBYE, child.wait()).await;
+                let status = tokio::time::timeout(LAST_WORDS, child.wait()).await;
                 if let (Err(failure), Err(_)) = (ended, &status) {
                     return Err(failure).context("start the Python process");
                 }
@@ -454,121 +424,6 @@ fn begin(
     });
     let own = Rc::clone(life);
     tasks.spawn_local(async move { streams::from_scheduler(&own, reader).await });
-}
-
-/// Says goodbye to whoever is still there.
-async fn finish(
-    life: &Rc<Life>,
-    end: &End,
-    child: &mut Child,
-    ended: &mut mpsc::UnboundedReceiver<End>,
-    orders: &mut mpsc::UnboundedReceiver<End>,
-) {
-    if let End::Retire { .. } = end {
-        retire(life, ended, orders).await;
-    }
-    if let End::ExecutorLost(_) = end {
-        return;
-    }
-    life.handle.tell(Event::SetStatus(WorkerStatus::Closing));
-    life.handle.send(Input::Call(Box::new(|machine| {
-        machine.line.say(|line| line.close("worker closes"));
-    })));
-    if tokio::time::timeout(CLOSE_LIMIT, child.wait())
-        .await
-        .is_err()
-    {
-        debug!("the Python process did not end in time and is killed");
-        // It may end at this moment.
-        let _gone = child.kill().await;
-    }
-    life.handle
-        .send(Input::Call(Box::new(Machine::close_stream)));
-    // The scheduler closes its end once it has read that.
-    let gone = async {
-        while ended
-            .recv()
-            .await
-            .is_some_and(|end| end != End::SchedulerGone)
-        {}
-    };
-    if *end != End::SchedulerGone {
-        let _late = tokio::time::timeout(GOODBYE, gone).await;
-    }
-}
-
-/// Has the scheduler copy elsewhere what only this worker holds, for as long as tasks may drain.
-async fn retire(
-    life: &Rc<Life>,
-    ended: &mut mpsc::UnboundedReceiver<End>,
-    orders: &mut mpsc::UnboundedReceiver<End>,
-) {
-    let request = map! {
-        "op" => "retire_workers",
-        "reply" => true,
-        "workers" => Value::Array(vec![life.address.as_str().into()]),
-        "close_workers" => false,
-        "remove" => true,
-        "stimulus_id" => format!("worker-close-gracefully-{}", clock::now().seconds()),
-    };
-    let request = encode_value(&request);
-    let asked = life.pool.call(&life.scheduler, &request);
-    tokio::select! {
-        answer = tokio::time::timeout(life.config.drain_timeout, asked) => match answer {
-            Ok(Ok(_)) => info!("everything was handed over"),
-            Ok(Err(failure)) => warn!(error = %transport::with_sources(&failure), "retiring failed"),
-            Err(_) => warn!("not everything was handed over in time (--drain-timeout)"),
-        },
-        _ = ended.recv() => {}
-        _ = orders.recv() => {}
-    }
-}
-
-/// At most so many tasks are named as those that ran.
-const TASKS_NAMED: usize = 8;
-
-fn running(machine: &mut Machine) -> Vec<String> {
-    let executing = machine.core.executing(clock::now());
-    let names = executing.map(|(key, _)| key.to_string());
-    names.take(TASKS_NAMED).collect()
-}
-
-/// The scheduler learns at once that this worker is lost, and why.
-async fn tell_loss(life: &Life, loss: &Loss) {
-    let Loss {
-        cause,
-        out_of_memory,
-        tasks,
-    } = loss;
-    error!(
-        worker = life.address,
-        cause,
-        ?tasks,
-        "the Python process is lost"
-    );
-    let running: Value = tasks
-        .iter()
-        .map(|task| Value::from(task.as_str()))
-        .collect();
-    let event = map! {
-        "op" => "log_event",
-        "reply" => true,
-        "topic" => Value::Array(vec![life.address.as_str().into(), "worker-lost".into()]),
-        "msg" => map! {"action" => "worker-executor-lost", "worker" => life.address.as_str(), "reason" => cause.as_str(), "out-of-memory" => *out_of_memory, "tasks" => running},
-    };
-    let unregister = map! {
-        "op" => "unregister",
-        "reply" => true,
-        "address" => life.address.as_str(),
-        "stimulus_id" => format!("worker-executor-lost-{}", clock::now().seconds()),
-    };
-    let told = async {
-        life.tell_scheduler(&event).await;
-        life.tell_scheduler(&unregister).await;
-    };
-    if tokio::time::timeout(TELL_LIMIT, told).await.is_err() {
-        warn!("the scheduler could not be told that its worker is lost");
-    }
 }
 
 /// Where a nanny is reached: a contact address that was given is the worker's.

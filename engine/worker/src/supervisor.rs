@@ -151,6 +151,10 @@ impl Supervisor {
         if !self.config.nanny {
             return Some(Outcome::Lost { cause });
         }
+        if self.nanny.is_over.get() {
+            warn!(cause, "the worker ends without its Python process");
+            return Some(Outcome::Closed);
+        }
         warn!(cause, "a new Python process is started");
         tokio::time::sleep(PAUSE).await;
         None

@@ -195,6 +195,27 @@ def hold(seconds):
     return "held"
 
 
+def an_executor_that_dies_while_its_worker_hands_over_is_told_and_waited_for_no_longer():
+    scene = yield started(["--drain-timeout", "1 hour"])
+    client = scene.client
+    executor = client.run(os.getpid)[address_of(client, "first")]
+    held = client.submit(inc, 41, workers=["first"], key="only-here", allow_other_workers=True)
+    wait(held, PATIENCE)
+    address = address_of(client, "first")
+    # Who is to take the value does not.
+    scene.workers[1].send_signal(signal.SIGSTOP)
+    try:
+        scene.workers[0].send_signal(signal.SIGTERM)
+        until(lambda: client.scheduler_info(n_workers=-1)["workers"][address]["status"] == "closing_gracefully")
+        os.kill(executor, signal.SIGKILL)
+        assert scene.workers[0].wait(PATIENCE) == 0
+    finally:
+        scene.workers[1].send_signal(signal.SIGCONT)
+    [event] = losses(client)
+    assert "signal 9" in event["reason"] and event["worker"] == address, event
+    assert held.result(PATIENCE) == 42
+
+
 # -- memory and disk ---------------------------------------------------------------------------------------------------
 
 NO_LIMITS_BUT_TARGET = {
@@ -258,6 +279,34 @@ def four_gibibytes_pass_between_workers_of_one():
     until(lambda: losses(scene.client) or all(future.done() for future in sums))
     assert not losses(scene.client), losses(scene.client)
     assert scene.client.gather(sums) == [2.0 * number for number in range(count)]
+
+
+def what_killed_workers_left_on_disk_goes_and_what_the_living_have_stays():
+    from distributed.diskutils import WorkSpace
+
+    scene = yield started()
+    workers = lambda: scene.client.scheduler_info(n_workers=-1)["workers"].values()  # noqa: E731
+    directory_of = lambda name: pathlib.Path(  # noqa: E731
+        next(worker["local_directory"] for worker in workers() if worker["name"] == name)
+    )
+    ours, living = directory_of("first"), directory_of("second")
+    stocks = WorkSpace(str(living.parent))
+    kept = stocks.new_work_dir(prefix="worker-")
+    code = f"from distributed.diskutils import WorkSpace as W; d = W({stocks.base_dir!r}).new_work_dir(prefix='w-'); print(d.dir_path, flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stock:
+        stocks_own = pathlib.Path(stock.stdout.readline().strip())
+        assert all(path.is_dir() for path in (ours, living, stocks_own, pathlib.Path(kept.dir_path)))
+        stock.kill()
+    scene.workers[0].kill()
+    scene.workers[0].wait()
+    third = scene.start("third")
+    until(lambda: not ours.exists() and not stocks_own.exists())
+    until(lambda: any(worker["name"] == "third" for worker in workers()))
+    left = directory_of("third")
+    third.kill()
+    third.wait()
+    stocks._purge_leftovers()
+    assert not left.exists() and living.is_dir() and os.path.isdir(kept.dir_path)
 
 
 # -- connections -------------------------------------------------------------------------------------------------------

@@ -18,8 +18,10 @@ rules! { RULES:
     what_the_kernel_kills_for_memory_is_said_to_have_run_out_of_it
     without_a_nanny_a_worker_ends_with_its_executor
     a_worker_with_a_port_of_its_own_comes_back_there
+    an_executor_that_dies_while_its_worker_hands_over_is_told_and_waited_for_no_longer
     the_lock_of_the_interpreter_is_held_for_long_while_others_ask_for_values
     a_full_disk_costs_no_value
+    what_killed_workers_left_on_disk_goes_and_what_the_living_have_stays
     a_paused_worker_begins_nothing_and_gives_what_it_has
     four_gibibytes_pass_between_workers_of_one
     two_hundred_workers_come_and_go

@@ -22,9 +22,6 @@ const RUNNER_TIMEOUT_SECONDS: u64 = 7 * 24 * 3600;
 /// Seconds a stock worker tries to register with a scheduler that has answered. For ours there is no such difference.
 const DEATH_TIMEOUT_SECONDS: u64 = 60;
 
-/// What a worker needs of a pod's grace period to end in good order once everything is handed over, in seconds.
-const WORKER_END_SECONDS: u64 = 2;
-
 /// How much later than the operator's own verdict a pod ends by itself, in seconds.
 pub(super) const DEAD_MAN_MARGIN_SECONDS: u64 = 60;
 
@@ -183,7 +180,7 @@ fn worker_flags(attempt: Attempt<'_>, part: Part<'_>) -> Vec<String> {
     flag(flags::DEATH_TIMEOUT, patience.to_string());
     if attempt.job.engine == Engine::Native {
         let grace = grace_seconds(attempt, part);
-        let drain = grace.saturating_sub(WORKER_END_SECONDS);
+        let drain = grace.saturating_sub(flags::DRAIN_MARGIN_SECONDS);
         flag(flags::DRAIN_TIMEOUT, drain.to_string());
     }
     flag(flags::LOCAL_DIRECTORY, paths::SCRATCH.to_owned());

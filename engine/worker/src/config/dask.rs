@@ -12,6 +12,7 @@ use transport::TlsVersion;
 pub struct DaskConfig {
     pub scheduler_address: Option<String>,
     pub temporary_directory: Option<String>,
+    pub file_locks: bool,
     pub memory: MemoryConfig,
     pub outgoing_connections: usize,
     pub incoming_connections: usize,
@@ -73,6 +74,7 @@ impl DaskConfig {
         let config = Self {
             scheduler_address: r.optional_text("scheduler-address"),
             temporary_directory: r.optional_text("temporary-directory"),
+            file_locks: r.flag(&worker("use-file-locking"), true),
             memory: memory(r),
             outgoing_connections: r.size(&worker("connections.outgoing"), 50),
             incoming_connections: r.size(&worker("connections.incoming"), 10),

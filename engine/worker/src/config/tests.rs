@@ -51,6 +51,7 @@ fn without_flags_everything_is_as_in_dask() {
     assert_eq!(config.hang_timeout, Some(Duration::from_secs(300)));
     assert_eq!(config.lifetime, None);
     assert!(config.tls.is_none() && config.resources.is_empty());
+    assert!(config.file_locks);
 }
 
 #[test]
