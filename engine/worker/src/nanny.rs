@@ -8,7 +8,7 @@ use protocol::messages::Request;
 use protocol::{EnumMember, Text, Value, array, decode_message, map};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use telemetry::recent;
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, error};
@@ -202,26 +202,93 @@ async fn visit(nanny: &Nanny, mut connection: Connection) {
     }
 }
 
-/// Tells the scheduler of the nanny, and then that its worker has begun. A scheduler that cannot be had is the worker's to
-/// complain of.
+/// Between two attempts to reach the scheduler, at first and in the end.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LAST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Tells the scheduler of the nanny, as soon as it can be had, and then that its worker has begun. Why it cannot is the
+/// worker's to complain of.
 pub async fn announce(nanny: Rc<Nanny>, connector: Connector) {
-    let Some(mut connection) = register(&nanny, &connector).await else {
-        return;
+    let mut pause = FIRST_PAUSE;
+    let mut connection = loop {
+        match register(&nanny, &connector).await {
+            Ok(connection) => break connection,
+            Err(failure) => debug!(error = failure, "the nanny is not announced yet"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = LAST_PAUSE.min(pause * 2);
     };
     nanny.until(|stage| stage.is_alive).await;
     // A scheduler that is gone needs no confirmation.
     let _gone = connection.send_value(&map! {"status" => "ok"}).await;
 }
 
-async fn register(nanny: &Nanny, connector: &Connector) -> Option<Connection> {
-    let address = nanny.address.borrow().clone()?;
+/// A text is a reason to try again.
+async fn register(nanny: &Nanny, connector: &Connector) -> Result<Connection, String> {
+    let address = nanny.address.borrow().clone();
     let message = map! {"op" => "register_nanny", "reply" => true, "address" => address};
-    let mut connection = connector.connect(&nanny.scheduler).await.ok()?;
-    connection.send_value(&message).await.ok()?;
-    let reply = connection.recv_value().await.ok()??;
+    let connection = connector.connect(&nanny.scheduler).await;
+    let mut connection = connection.map_err(|error| transport::with_sources(&error))?;
+    let sent = connection.send_value(&message).await;
+    sent.map_err(|error| error.to_string())?;
+    let reply = connection.recv_value().await;
+    let reply = reply.map_err(|error| transport::with_sources(&error))?;
+    let reply = reply.ok_or("the scheduler closed the connection")?;
     let plugins = reply.get("nanny-plugins").and_then(Value::as_map);
     for (name, _) in plugins.unwrap_or_default() {
         error!(plugin = ?name, "nanny plugins are not served yet: this one has no effect");
     }
-    Some(connection)
+    Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use transport::ListenOptions;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_nanny_is_announced_to_a_scheduler_that_comes_late() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let (orders, _unheard) = mpsc::unbounded_channel();
+        let nanny = Nanny::new(orders, 1, format!("tcp://127.0.0.1:{port}"));
+        *nanny.address.borrow_mut() = Some("tcp://127.0.0.1:1".to_owned());
+        nanny.registered();
+        let connector = Connector {
+            connect_timeout: Duration::from_millis(1),
+            ..Connector::default()
+        };
+        assert!(register(&nanny, &connector).await.is_err());
+        let patient = Connector {
+            connect_timeout: Duration::from_millis(300),
+            ..connector
+        };
+        let scheduler = async {
+            // Longer than a single attempt.
+            tokio::time::sleep(patient.connect_timeout * 3).await;
+            let listener = Listener::bind(&ListenOptions::tcp("127.0.0.1", port)).await;
+            let listener = listener.unwrap();
+            let mut nanny = loop {
+                // One that was given up on is followed by another.
+                if let Ok(nanny) = listener.accept().await.establish().await {
+                    break nanny;
+                }
+            };
+            let request = nanny.recv_value().await.unwrap().unwrap();
+            assert!(
+                request
+                    .get("op")
+                    .is_some_and(|op| op.is_str("register_nanny"))
+            );
+            let reply = map! {"status" => "ok", "nanny-plugins" => map! {}};
+            nanny.send_value(&reply).await.unwrap();
+            nanny.recv_value().await.unwrap().unwrap()
+        };
+        let both = async { tokio::join!(announce(Rc::clone(&nanny), patient.clone()), scheduler) };
+        let (_, confirmation) = tokio::time::timeout(PATIENCE, both).await.unwrap();
+        assert!(confirmation.get("status").is_some_and(|it| it.is_str("ok")));
+    }
 }

@@ -72,6 +72,7 @@ impl Supervisor {
             tasks.spawn_local(nanny::serve(Rc::clone(&self.nanny), listener));
             let connector = Connector {
                 pickle_protocol: Handshake::NEWEST_PICKLES,
+                connect_timeout: self.config.connect_timeout,
                 ..Connector::new(self.config.security.clone())
             };
             tasks.spawn_local(nanny::announce(Rc::clone(&self.nanny), connector));
