@@ -27,7 +27,6 @@ from daskjob.certificates import Certificates
 from daskjob.processes import BETWEEN_LOOKS_S, START_LIMIT_S, SchedulerProcess, StartError, WorkerProcess, logger
 
 LOOPBACK = "127.0.0.1"
-LOG_OF_DASK = "DASK_LOGGING__DISTRIBUTED"
 
 # Of distributed's own LocalCluster, with what to do instead.
 NOT_HERE = {
@@ -165,12 +164,13 @@ class LocalCluster(SpecCluster):
                     *("--dashboard-address", _with_host(worker_dashboard_address or ":0", host)),
                     *_flag("--resources", _resources(resources)),
                     *_flag("--local-directory", local_directory),
+                    *_flag("--silence-logs", _level(silence_logs) and str(_level(silence_logs))),
                     *(word for module in _modules(preload) for word in ("--preload", module)),
                     *network,
                     *self._certificates.flags("worker"),
                     *_words("worker_arguments", worker_arguments),
                 ],
-                "environment": program.environment({**_logging_of_tasks(silence_logs), **(env or {})}),
+                "environment": program.environment(env or {}),
                 "nthreads": threads_per_worker,
                 "memory_limit": memory_limit,
             },
@@ -308,13 +308,11 @@ def _logging(silence_logs: int | None) -> list[str]:
         return []
     if not silence_logs:
         return ["--log", "info"]
-    level = silence_logs if isinstance(silence_logs, int) else logging.getLevelName(silence_logs)
+    level = _level(silence_logs)
     names = [(logging.ERROR, "error"), (logging.WARNING, "warn"), (logging.INFO, "info")]
     return ["--log", next((name for number, name in names if level >= number), "debug")]
 
 
-def _logging_of_tasks(silence_logs: int | None) -> dict[str, str]:
-    """Dask's own variable, for what it says in the processes that run tasks."""
-    if not silence_logs or LOG_OF_DASK in os.environ:
-        return {}
-    return {LOG_OF_DASK: logging.getLevelName(silence_logs) if isinstance(silence_logs, int) else silence_logs}
+def _level(silence_logs: int | str | None) -> int:
+    """0 where nothing is silenced."""
+    return logging.getLevelName(silence_logs.upper()) if isinstance(silence_logs, str) else int(silence_logs or 0)

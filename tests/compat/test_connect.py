@@ -116,6 +116,8 @@ def test_scheduler_and_worker_logs(cluster, client):
     assert all(len(entry) == 2 for entry in logs)
     worker_logs = client.get_worker_logs()
     assert set(worker_logs) == set(cluster.addresses(client).values())
+    assert all(any(level == "INFO" for level, _ in lines) for lines in worker_logs.values())
+    assert all(len(lines) == 1 for lines in client.get_worker_logs(n=1).values())
     nanny_logs = client.get_worker_logs(nanny=True)
     assert len(nanny_logs) == 2
 

@@ -215,14 +215,20 @@ def test_choice_of_shuffles_goes_with_the_last_cluster(marked):
         assert dask.config.get(key) == "disk"
 
 
-def test_logs_are_kept_although_they_are_not_shown(cluster, client):
+def test_logs_are_kept_although_they_are_not_shown(cluster, client, capfd):
+    def says():
+        logging.getLogger("distributed.worker").info("said by a task")
+
+    client.run(says)
     logs = cluster.get_logs()
     assert "Scheduler at" in str(logs["Scheduler"])
-    # What Python says in a worker; of the worker itself it is under the nanny's name.
     assert set(logs) == {"Cluster", "Scheduler", *client.nthreads()}
-    of_workers = client.get_worker_logs(nanny=True)
-    assert len(of_workers) == 2
-    assert all("worker starts" in str(log) for log in of_workers.values())
+    for address in client.nthreads():
+        assert "worker registered" in str(logs[address]) and "said by a task" in str(logs[address])
+    of_nannies = client.get_worker_logs(nanny=True)
+    assert len(of_nannies) == 2
+    assert all("worker starts" in str(log) for log in of_nannies.values())
+    assert "said by a task" not in capfd.readouterr().err
 
 
 def executor_pids(client) -> set:

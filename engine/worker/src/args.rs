@@ -183,6 +183,11 @@ pub struct WorkerArgs {
     #[arg(long, value_name = "PID", hide_short_help = true)]
     pub end_with_parent: Option<u32>,
 
+    /// Of what Dask says in the Python process, only this level of Python's logging and above goes to stderr, such as 30 for
+    /// warnings; clients that ask for logs get the rest too; 0 is all
+    #[arg(long, value_name = "LEVEL", hide_short_help = true)]
+    pub silence_logs: Option<u32>,
+
     /// What to log: error, warn, info, debug, trace, or by module such as worker=debug,info [default: info]
     #[arg(long, value_name = "FILTER", env = contract::environment::LOG, hide_env_values = true)]
     pub log: Option<String>,

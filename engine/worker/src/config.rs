@@ -71,6 +71,8 @@ pub struct Config {
     pub default_data_size: u64,
     pub low_level_log_length: usize,
     pub log_length: usize,
+    /// The level below which Dask in Python shows nothing.
+    pub silence_logs: Option<u32>,
 }
 
 #[derive(Debug, Clone)]
@@ -237,6 +239,7 @@ impl Config {
             default_data_size: dask.default_data_size,
             low_level_log_length: dask.low_level_log_length,
             log_length: dask.log_length,
+            silence_logs: args.silence_logs.filter(|level| *level > 0),
         })
     }
 }

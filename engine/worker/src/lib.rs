@@ -21,6 +21,7 @@ mod heartbeat;
 mod http;
 mod life;
 mod living;
+mod logs;
 mod machine;
 mod measure;
 mod nanny;

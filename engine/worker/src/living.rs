@@ -339,6 +339,7 @@ fn settings(life: &Life) -> Value {
         "local_directory" => life.local_directory.to_string_lossy().into_owned(),
         "preload" => preload.collect::<Value>(),
         "nanny" => life.nanny.clone(),
+        "silence_logs" => config.silence_logs,
     };
     if let Some(tls) = &config.tls {
         let (certificate, key) = (tls.certificate.as_str(), tls.key.as_str());

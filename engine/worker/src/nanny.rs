@@ -4,8 +4,9 @@
 
 use crate::errors;
 use crate::life::End;
+use crate::logs;
 use protocol::messages::Request;
-use protocol::{EnumMember, Text, Value, array, decode_message, map};
+use protocol::{EnumMember, Text, Value, decode_message, map};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
@@ -130,7 +131,7 @@ impl Nanny {
                 "scheduler" => self.scheduler.as_str(),
                 "nthreads" => self.nthreads,
             },
-            "get_logs" => logs(request),
+            "get_logs" => logs::of_program(request),
             "run" | "plugin_add" | "plugin_remove" => {
                 let text = format!("the nanny of daskjob-worker does not serve {operation} yet");
                 errors::reply("NotImplementedError", &text)
@@ -138,24 +139,6 @@ impl Nanny {
             _ => Value::Nil,
         }
     }
-}
-
-/// The newest lines of this program's own log, newest first; what tasks say is in the Python process's.
-fn logs(request: &Request) -> Value {
-    let argument = |name| request.argument(name);
-    let start = argument("start").and_then(Value::as_f64).unwrap_or(0.0);
-    let count = argument("n").and_then(Value::as_u64);
-    let count = count.filter(|count| *count > 0).unwrap_or(u64::MAX);
-    let timestamps = matches!(argument("timestamps"), Some(Value::Bool(true)));
-    let lines = recent::newest().into_iter();
-    lines
-        .take_while(|line| line.seconds >= start)
-        .take(usize::try_from(count).unwrap_or(usize::MAX))
-        .map(|line| match timestamps {
-            true => array![line.seconds, line.level, line.message],
-            false => array![line.level, line.message],
-        })
-        .collect()
 }
 
 fn status(member: &'static str) -> Value {

@@ -5,7 +5,7 @@
 use crate::errors;
 use crate::life::{End, Life};
 use crate::machine::Stopped;
-use crate::{clock, outgoing, peers, replicas};
+use crate::{clock, logs, outgoing, peers, replicas};
 use protocol::messages::{KeysOrder, Request, RequestError};
 use protocol::{Frames, Text, Value, decode_message, encode_value, map};
 use std::rc::Rc;
@@ -114,6 +114,7 @@ impl Visit<'_> {
             "keys" => self.keys().await?,
             "update_data" => replicas::update_data(self.life, request).await?,
             "gather" => replicas::gather(self.life, request).await?,
+            "get_logs" => logs::of_worker(self.life, &request).await,
             "free_keys" => self.free_keys(&request),
             "set_resources" => self.set_resources(&request),
             "terminate" => {

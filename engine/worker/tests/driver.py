@@ -3,6 +3,7 @@
 Arguments: the rule, the worker program, and our own `daskjob` program, whose scheduler it is then, or nothing for the stock one.
 """
 
+import logging
 import operator
 import os
 import pathlib
@@ -97,6 +98,28 @@ def nannies_tell_what_the_log_says(client, _):
     assert all(any(level == "INFO" and "worker registered" in line for level, line in lines) for lines in logs.values())
     [[*line], *_] = client.get_worker_logs(n=1, nanny=True).values()
     assert len(line) == 1
+
+
+def workers_tell_what_they_and_their_tasks_log(client, _):
+    def says():
+        logging.getLogger("distributed.worker").info("said by a task")
+
+    client.submit(says, workers=["first"]).result(PATIENCE)
+    os.kill(client.run(os.getpid)[addresses(client)["second"]], signal.SIGKILL)
+    until(lambda: client.get_events("worker-lost"))
+    client.wait_for_workers(2, PATIENCE)
+    logs = client.get_worker_logs()
+    first, second = (logs[addresses(client)[name]] for name in ("first", "second"))
+    texts = [text for _, text in reversed(first)]
+    said = [next(number for number, text in enumerate(texts) if part in text) for part in ("registered", "said by a task")]
+    assert said == sorted(said), texts
+    assert any(level == "ERROR" and "the Python process is lost" in text for level, text in second), second
+    assert all(len(lines) == 1 for lines in client.get_worker_logs(n=1).values())
+
+
+def addresses(client):
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    return {worker["name"]: address for address, worker in workers.items()}
 
 
 def a_task_of_a_killed_executor_runs_again(client, _):

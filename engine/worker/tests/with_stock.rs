@@ -16,6 +16,7 @@ rules! { DRIVER:
     a_cancelled_task_that_ends_late_does_not_overwrite_what_has_its_name_by_then
     functions_run_on_every_worker
     nannies_tell_what_the_log_says
+    workers_tell_what_they_and_their_tasks_log
     a_task_of_a_killed_executor_runs_again
     a_task_that_kills_four_executors_is_given_up
     restarting_leaves_workers_with_nothing

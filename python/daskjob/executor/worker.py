@@ -130,6 +130,7 @@ class Worker(stock.Worker):
             security=security(settings.get("tls")),
             contact_address=settings["address"],
             nanny=settings.get("nanny"),
+            silence_logs=settings.get("silence_logs"),
             memory_limit=settings.get("memory_limit") or 0,
             data=Data(values),
             validate=False,
