@@ -12,7 +12,7 @@ use protocol::{Value, map};
 use scheduler_core::Time;
 use std::sync::Arc;
 use tokio::sync::watch;
-use tracing::warn;
+use tracing::{debug, warn};
 use transport::Pool;
 
 pub struct Context {
@@ -53,6 +53,11 @@ impl Context {
     pub async fn versions(&self) -> Value {
         match self.graphs.environment().await {
             Ok(environment) => environment.versions.clone(),
+            // Who comes while everything ends is turned away anyway.
+            Err(error) if self.graphs.has_ended() => {
+                debug!(error = %error, "versions of the graph helper are not known any more");
+                Value::Nil
+            }
             Err(error) => {
                 warn!(error = %error, "versions of the graph helper are not known");
                 Value::Nil

@@ -18,8 +18,8 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 use transport::Listener;
 
-/// How long scheduler plugins get to close.
-const PLUGINS_END: Duration = Duration::from_secs(5);
+/// How long scheduler plugins get to close: with everything behind it less than the five seconds of a pod's grace.
+const PLUGINS_END: Duration = Duration::from_secs(3);
 /// How long peers get to read their goodbye.
 const GOODBYE: Duration = Duration::from_millis(500);
 

@@ -59,3 +59,13 @@ impl GraphError {
         }
     }
 }
+
+pub fn closing() -> GraphError {
+    GraphError::runtime("the scheduler is closing")
+}
+
+pub fn malformed(error: &dyn fmt::Display) -> GraphError {
+    GraphError::runtime(&format!(
+        "the graph helper gave an answer that the scheduler cannot read: {error}"
+    ))
+}

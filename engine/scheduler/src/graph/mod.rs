@@ -30,6 +30,7 @@ pub use launch::Environment;
 use bytes::Bytes;
 use channel::Kind;
 use direct::{Direct, Refusal};
+use error::{closing, malformed};
 use functions::Functions;
 use job::{Answer, Job};
 use pool::{Pool, SlotState, Step};
@@ -305,6 +306,10 @@ impl GraphHelpers {
         let _never_made = std::fs::remove_dir_all(&self.shared.options.local_directory);
     }
 
+    pub fn has_ended(&self) -> bool {
+        *self.shared.closed.borrow()
+    }
+
     /// Process ids of the helpers that live.
     #[cfg(test)]
     pub fn process_ids(&self) -> Vec<u32> {
@@ -487,14 +492,4 @@ impl State {
             }
         }
     }
-}
-
-fn closing() -> GraphError {
-    GraphError::runtime("the scheduler is closing")
-}
-
-fn malformed(error: &dyn std::fmt::Display) -> GraphError {
-    GraphError::runtime(&format!(
-        "the graph helper gave an answer that the scheduler cannot read: {error}"
-    ))
 }

@@ -37,6 +37,15 @@ fn helpers(python: PathBuf) -> Arc<GraphHelpers> {
     GraphHelpers::start(options(python))
 }
 
+#[tokio::test]
+async fn helpers_that_were_ended_are_told_from_those_that_cannot_start() {
+    let helpers = helpers(PathBuf::from("/nonexistent/python"));
+    assert!(helpers.environment().await.is_err());
+    assert!(!helpers.has_ended());
+    helpers.end();
+    assert!(helpers.has_ended());
+}
+
 /// What clients would send for these graphs of `graphs.py`.
 fn updates(python: &PathBuf, names: &[&str]) -> Vec<UpdateGraph> {
     let made = Command::new(python)
