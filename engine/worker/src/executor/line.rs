@@ -11,7 +11,7 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -19,10 +19,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
+/// Between two attempts where the kernel does not say when to try again.
+const CROWDED_PAUSE: Duration = Duration::from_millis(5);
 /// How much is read at once.
 const READ_BYTES: usize = 128 * 1024;
 /// Ancillary data of one read: the kernel ends a read behind bytes that brought descriptors.
@@ -39,6 +42,8 @@ struct Shared {
     packets: RefCell<Packets>,
     /// The socket takes nothing now.
     blocked: Notify,
+    /// The kernel takes nothing now, and will not say when it does.
+    is_crowded: Cell<bool>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +69,7 @@ impl Line {
                 socket,
                 packets: RefCell::new(Packets::new(memory)),
                 blocked: Notify::new(),
+                is_crowded: Cell::new(false),
             }),
         })
     }
@@ -82,6 +88,12 @@ impl Line {
                 Ok(()) => {}
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
+                    self.shared.blocked.notify_one();
+                    return;
+                }
+                // More descriptors are on their way than this user may have there, or there is no memory.
+                Err(Errno::TOOMANYREFS | Errno::NOBUFS | Errno::NOMEM) => {
+                    self.shared.is_crowded.set(true);
                     self.shared.blocked.notify_one();
                     return;
                 }
@@ -112,9 +124,13 @@ impl Line {
     pub async fn drive(&self) {
         loop {
             self.shared.blocked.notified().await;
-            match self.shared.socket.writable().await {
-                Ok(mut guard) => guard.clear_ready(),
-                Err(_) => return std::future::pending().await,
+            if self.shared.is_crowded.take() {
+                tokio::time::sleep(CROWDED_PAUSE).await;
+            } else {
+                match self.shared.socket.writable().await {
+                    Ok(mut guard) => guard.clear_ready(),
+                    Err(_) => return std::future::pending().await,
+                }
             }
             self.flush();
         }
@@ -212,5 +228,90 @@ impl LineReader {
         }
         self.received.extend_from_slice(&self.scratch[..got.bytes]);
         Ok((got.bytes, got.flags.contains(ReturnFlags::CTRUNC)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use protocol::{Key, Payload};
+    use std::process::Command;
+
+    const FLUSHES: usize = 8;
+    const VALUES_EACH: usize = 20;
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// A user may have as many descriptors in sockets as a process of theirs may open; root has no such limit.
+    #[test]
+    fn descriptors_beyond_what_a_user_may_have_on_their_way_wait() {
+        let own = std::env::current_exe().unwrap();
+        let status = Command::new(own)
+            .args(["--ignored", "--exact"])
+            .arg("executor::line::tests::more_descriptors_than_may_be_on_their_way_arrive")
+            .status();
+        assert!(status.unwrap().success());
+    }
+
+    #[test]
+    #[ignore = "gives up rights of its whole process; another test starts one for it"]
+    fn more_descriptors_than_may_be_on_their_way_arrive() {
+        be_somebody_who_may_open(128);
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_all().build().unwrap();
+        runtime.block_on(async {
+            let line = Line::new(ours, SharedMemory::new(None)).unwrap();
+            for _ in 0..FLUSHES {
+                for _ in 0..VALUES_EACH {
+                    let value = Payload::serialized_pickle(Bytes::from(vec![1; 70_000]));
+                    line.say(|line| line.put(&Key::from("value"), &value));
+                }
+                line.flush();
+            }
+            let reading = tokio::task::spawn_blocking(move || descriptors_that_arrive(&theirs));
+            tokio::select! {
+                () = line.drive() => {}
+                arrived = reading => assert_eq!(arrived.unwrap(), FLUSHES * VALUES_EACH),
+            }
+        });
+    }
+
+    fn be_somebody_who_may_open(files: libc::rlim_t) {
+        const SOMEBODY: libc::uid_t = 54_321;
+        let limit = libc::rlimit {
+            rlim_cur: files,
+            rlim_max: files,
+        };
+        // SAFETY: numbers and a pointer to a value that lives on.
+        unsafe {
+            assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
+            if libc::geteuid() == 0 {
+                assert_eq!(libc::setresuid(SOMEBODY, SOMEBODY, SOMEBODY), 0);
+            }
+        }
+    }
+
+    /// Takes and closes descriptors until all have come.
+    fn descriptors_that_arrive(socket: &UnixStream) -> usize {
+        socket.set_nonblocking(false).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (mut count, mut scratch) = (0, vec![0; READ_BYTES]);
+        while count < FLUSHES * VALUES_EACH {
+            let mut space =
+                [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(RECEIVED_AT_MOST))];
+            let mut control = RecvAncillaryBuffer::new(&mut space);
+            let mut parts = [IoSliceMut::new(&mut scratch)];
+            let got = recvmsg(socket, &mut parts, &mut control, RecvFlags::empty());
+            if got.map_or(0, |got| got.bytes) == 0 {
+                break;
+            }
+            for message in control.drain() {
+                if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                    count += descriptors.count();
+                }
+            }
+        }
+        count
     }
 }
