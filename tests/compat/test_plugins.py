@@ -9,7 +9,6 @@ from distributed import NannyPlugin, SchedulerPlugin, WorkerPlugin, wait
 
 import tasks
 from cluster import NANNIED
-from differences import differs
 from eventually import eventually
 
 CLUSTER = {"workers": NANNIED}
@@ -111,7 +110,6 @@ def test_worker_plugin_sees_transitions(client):
 
 
 @pytest.mark.limit(60)
-@differs(worker="native", why="its nanny is no Python; see test_run.py for what is said instead")
 def test_nanny_plugin(client):
     class Sets(NannyPlugin):
         def setup(self, nanny):
@@ -131,7 +129,6 @@ def test_nanny_plugin(client):
 
 
 @pytest.mark.limit(60)
-@differs(worker="native", why="its nanny is no Python; see test_run.py for what is said instead")
 def test_nanny_plugin_reaches_nannies_that_come_later(cluster, client):
     class SetsLater(NannyPlugin):
         def setup(self, nanny):
@@ -151,7 +148,6 @@ def test_nanny_plugin_reaches_nannies_that_come_later(cluster, client):
 
 
 @pytest.mark.limit(60)
-@differs(worker="native", why="its nanny is no Python; see test_run.py for what is said instead")
 def test_environment_of_workers_by_nanny_plugin(client):
     from distributed.diagnostics.plugin import Environ
 

@@ -8,7 +8,6 @@ import time
 import pytest
 
 from cluster import NANNIED
-from differences import differs
 
 # A worker that is not there is tried for this long.
 CLUSTER = {"workers": NANNIED, "env": {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "1s"}}
@@ -74,18 +73,10 @@ def test_run_without_waiting(client, tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-@differs(worker="native", why="its nanny is no Python")
 def test_run_on_nannies(cluster, client):
     nannies = client.run(lambda dask_worker: type(dask_worker).__name__, nanny=True)
     assert list(nannies.values()) == ["Nanny", "Nanny"]
     assert len(nannies) == 2
-
-
-@differs(worker="stock", why="its nanny is Python")
-def test_run_on_nannies_that_are_no_python_is_refused(client):
-    with pytest.raises(Exception, match="the nanny of daskjob-worker does not serve run yet"):
-        client.run(os.getpid, nanny=True)
-    assert len(client.run(os.getpid)) == 2
 
 
 def test_run_on_the_scheduler(client):

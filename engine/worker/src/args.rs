@@ -148,8 +148,8 @@ pub struct WorkerArgs {
     #[arg(long, value_name = "MODULE")]
     pub preload: Vec<String>,
 
-    /// Module for the nanny: not served, refused, since there is no Python in it
-    #[arg(long, value_name = "MODULE", hide_short_help = true)]
+    /// Python module or file to load in the nanny, which has a Python process of its own then; repeat for several
+    #[arg(long, value_name = "MODULE")]
     pub preload_nanny: Vec<String>,
 
     /// Name of the scheduler in its certificate

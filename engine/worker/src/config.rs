@@ -27,6 +27,9 @@ pub struct Config {
     pub python: PathBuf,
     pub preload: Vec<String>,
     pub preload_argv: Vec<String>,
+    /// Loaded in the Python of the nanny, which is not started for want of them.
+    pub preload_nanny: Vec<String>,
+    pub preload_nanny_argv: Vec<String>,
     /// Variables of the Python process, where they are not set.
     pub environment: Vec<(String, String)>,
     pub workers: usize,
@@ -191,6 +194,8 @@ impl Config {
             python,
             preload: given_or(&args.preload, &dask.preload),
             preload_argv: given_or(&args.preload_argv, &dask.preload_argv),
+            preload_nanny: given_or(&args.preload_nanny, &dask.preload_nanny),
+            preload_nanny_argv: dask.preload_nanny_argv,
             environment: dask
                 .environment
                 .iter()

@@ -85,8 +85,10 @@ impl Machine {
                 self.events.push(Event::WatchTransitions(wanted));
             }
             FromExecutor::Leave { how, reason } => self.leave(&how, &reason),
-            FromExecutor::Ready { .. } | FromExecutor::Refused { .. } => {
-                warn!("the executor starts twice");
+            FromExecutor::Ready { .. }
+            | FromExecutor::Refused { .. }
+            | FromExecutor::Environment(_) => {
+                warn!("the executor says what is not its to say");
             }
         }
     }

@@ -1,11 +1,11 @@
 //! The worker program: connections, an executor process, disk and memory around the pure core.
 //!
 //! `supervisor` carries a worker through its lives, `living` is the course of one, `ending` its end, `life` what its tasks
-//! share and `directory` where it keeps files. `machine` owns the core and is the only one who touches it; `actions` and
-//! `heard` are what the core wants and what the executor says. `executor` is the process beside, `server`, `outgoing`,
-//! `replicas` and `peers` the connections with others, `values` and `spill` what is kept here, `watch` and `heartbeat` what
-//! happens on time, `http`, `termination` and `logs` what deployments and clients read, `guard` what a first process of a
-//! container does.
+//! share and `directory` where it keeps files; `nanny` is its second address and `nanny_python` what users run there.
+//! `machine` owns the core and is the only one who touches it; `actions` and `heard` are what the core wants and what the
+//! executor says. `executor` is the process beside, `server`, `outgoing`, `replicas` and `peers` the connections with others,
+//! `values` and `spill` what is kept here, `watch` and `heartbeat` what happens on time, `http`, `termination` and `logs` what
+//! deployments and clients read, `guard` what a first process of a container does.
 
 mod actions;
 pub mod args;
@@ -25,6 +25,7 @@ mod logs;
 mod machine;
 mod measure;
 mod nanny;
+mod nanny_python;
 mod outgoing;
 mod peers;
 mod program;

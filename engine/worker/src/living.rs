@@ -11,12 +11,13 @@ use crate::executor::process::{self, Launch, Process};
 use crate::executor::shared::SharedMemory;
 use crate::life::{End, Life, Parts};
 use crate::machine::{Handle, Input, Machine};
+use crate::nanny::Nanny;
 use crate::registration::{self, Facts, Registered, RegistrationError};
 use crate::{heartbeat, http, server, streams, watch};
 use anyhow::{Context as _, anyhow, bail};
 use bytes::Bytes;
 use protocol::messages::{Handshake, WorkerStatus, encode_worker_batch};
-use protocol::{Address, FrameMemory, Scheme, Value, map};
+use protocol::{Address, FrameMemory, Scheme, Value, array, map};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -34,17 +35,15 @@ pub struct Setting<'a> {
     pub config: &'a Rc<Config>,
     pub scheduler: &'a str,
     pub name: Option<&'a str>,
-    pub nanny: Option<&'a str>,
+    pub nanny: &'a Rc<Nanny>,
     pub http: &'a Rc<TcpListener>,
-    /// Told once the scheduler has this worker.
-    pub registered: &'a dyn Fn(&Rc<Life>),
 }
 
 /// What may wait for a scheduler that does not read, in bytes.
 const OUTBOX_BYTES: usize = 1 << 30;
 const CONNECTIONS: usize = 512;
 /// For the executor's imports and preloads.
-const START_LIMIT: Duration = Duration::from_secs(120);
+pub const START_LIMIT: Duration = Duration::from_secs(120);
 /// For a process whose line has ended to have ended too.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -61,6 +60,7 @@ pub async fn live(
     let memory = SharedMemory::new(config.memory_limit);
     let pool = Pool::new(connector(config, &memory), CONNECTIONS);
     let listener = listen(setting, &memory).await?;
+    let environment = setting.nanny.environment();
     // Imports take longer than anything a name server may have to say.
     let Process {
         mut child,
@@ -69,7 +69,7 @@ pub async fn live(
     } = process::start(
         &Launch {
             python: config.python.clone(),
-            environment: config.environment.clone(),
+            environment: environment.clone(),
         },
         &memory,
     )
@@ -86,7 +86,7 @@ pub async fn live(
         id: format!("Worker-{}", crate::random_uuid()),
         name: name_of(setting.name.unwrap_or(&address)),
         address,
-        nanny: setting.nanny.map(str::to_owned),
+        nanny: setting.nanny.address.borrow().clone(),
         local_directory: directory.path().to_owned(),
         handle,
         pool,
@@ -103,6 +103,14 @@ pub async fn live(
         started = start_executor(&life, &line, &mut reader, &mut child) => started?,
         Some(end) = orders.recv() => return Ok(end),
     };
+    tokio::select! {
+        () = setting.nanny.has_asked_for_plugins() => {}
+        Some(end) = orders.recv() => return Ok(end),
+    }
+    if setting.nanny.environment() != environment {
+        let reason = "plugins of the nanny have changed the environment".to_owned();
+        return Ok(End::Restart { reason });
+    }
     life.executor_pid.set(child.id().unwrap_or(0));
     life.memory_bytes.set(crate::measure::memory_bytes(
         &life.processes(),
@@ -124,7 +132,7 @@ pub async fn live(
     begin(
         &mut tasks, &life, registered, line, reader, inputs, early, listener,
     );
-    (setting.registered)(&life);
+    setting.nanny.registered(&life);
     let end = tokio::select! {
         end = lifetime(config) => end,
         Some(end) = ended.recv() => end,
@@ -272,7 +280,7 @@ async fn start_executor(
 }
 
 /// Whether the executor could start, and all else it said: preloads have their say before.
-async fn greeting(
+pub async fn greeting(
     reader: &mut LineReader,
     child: &mut Child,
 ) -> anyhow::Result<(Vec<FromExecutor>, FromExecutor)> {
@@ -320,25 +328,54 @@ fn begin_lending(life: &Life, line: &Line, probe: Option<(i32, (u64, Bytes))>) {
 }
 
 fn settings(life: &Life) -> Value {
-    let config = &life.config;
-    let preload = config.preload.iter().map(|module| {
-        let arguments = config.preload_argv.iter();
-        let arguments = arguments.map(|argument| Value::from(argument.as_str()));
-        Value::Array(vec![module.as_str().into(), arguments.collect()])
-    });
+    let mut settings = common_settings(&life.config);
+    settings.set("address", life.address.as_str());
+    settings.set("scheduler", life.scheduler.as_str());
+    settings.set("id", life.id.as_str());
+    settings.set("name", life.name.clone());
+    settings.set(
+        "local_directory",
+        life.local_directory.to_string_lossy().into_owned(),
+    );
+    settings.set("nanny", life.nanny.clone());
+    settings
+}
+
+/// What the nanny's Python is started with.
+pub fn settings_of_nanny(config: &Config, name: Option<&str>, scheduler: &str) -> Value {
+    let mut settings = common_settings(config);
+    settings.set("role", "nanny");
+    settings.set("scheduler", scheduler);
+    settings.set("name", name.map(name_of));
+    settings.set(
+        "local_directory",
+        config.local_directory.to_string_lossy().into_owned(),
+    );
+    settings.set(
+        "preload_nanny",
+        preloads(&config.preload_nanny, &config.preload_nanny_argv),
+    );
+    settings
+}
+
+fn preloads(modules: &[String], arguments: &[String]) -> Value {
+    let arguments = arguments
+        .iter()
+        .map(|argument| Value::from(argument.as_str()));
+    let arguments: Value = arguments.collect();
+    let modules = modules.iter();
+    let modules = modules.map(|module| array![module.as_str(), arguments.clone()]);
+    modules.collect()
+}
+
+fn common_settings(config: &Config) -> Value {
     let resources = config.resources.iter();
     let resources = resources.map(|(name, amount)| (Value::from(&**name), Value::from(*amount)));
     let mut settings = map! {
-        "address" => life.address.as_str(),
-        "scheduler" => life.scheduler.as_str(),
-        "id" => life.id.as_str(),
-        "name" => life.name.clone(),
         "nthreads" => config.nthreads,
         "memory_limit" => config.memory_limit,
         "resources" => resources.collect::<Value>(),
-        "local_directory" => life.local_directory.to_string_lossy().into_owned(),
-        "preload" => preload.collect::<Value>(),
-        "nanny" => life.nanny.clone(),
+        "preload" => preloads(&config.preload, &config.preload_argv),
         "silence_logs" => config.silence_logs,
     };
     if let Some(tls) = &config.tls {

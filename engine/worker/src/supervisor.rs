@@ -2,7 +2,7 @@
 
 use crate::config::{Config, SchedulerAt};
 use crate::guard::Guard;
-use crate::life::{End, Life, Loss};
+use crate::life::{End, Loss};
 use crate::living::{self, Setting};
 use crate::nanny::{self, Nanny};
 use crate::termination;
@@ -52,9 +52,9 @@ impl Supervisor {
         let (sender, orders) = mpsc::unbounded_channel();
         Self {
             config: Rc::clone(config),
-            name,
             guard,
-            nanny: Nanny::new(sender, config.nthreads, scheduler.clone()),
+            nanny: Nanny::new(config, name.as_deref(), scheduler.clone(), sender),
+            name,
             scheduler,
             orders,
         }
@@ -62,13 +62,22 @@ impl Supervisor {
 
     pub async fn run(mut self) -> anyhow::Result<Outcome> {
         let mut tasks = JoinSet::new();
+        let outcome = self.all_lives(&mut tasks).await;
+        self.nanny.close().await;
+        outcome
+    }
+
+    async fn all_lives(&mut self, tasks: &mut JoinSet<()>) -> anyhow::Result<Outcome> {
         if self.config.nanny {
             let ports = self.config.nanny_ports.clone();
             let listener = living::listen_on(&self.config, &self.scheduler, ports, None).await;
             let listener =
                 listener.context("listen for those who watch the worker (--nanny-port)")?;
             let address = living::contact_of_nanny(&listener, &self.scheduler).await;
-            *self.nanny.address.borrow_mut() = Some(address);
+            self.nanny.listens_at(address);
+            if !self.config.preload_nanny.is_empty() {
+                self.nanny.start_python().await?;
+            }
             tasks.spawn_local(nanny::serve(Rc::clone(&self.nanny), listener));
             let connector = Connector {
                 pickle_protocol: Handshake::NEWEST_PICKLES,
@@ -97,16 +106,12 @@ impl Supervisor {
         lives: u32,
     ) -> anyhow::Result<Option<Outcome>> {
         while self.orders.try_recv().is_ok() {}
-        let nanny = Rc::clone(&self.nanny);
-        let registered = |_: &Rc<Life>| nanny.registered();
-        let address = self.nanny.address.borrow().clone();
         let setting = Setting {
             config: &self.config,
             scheduler: &self.scheduler,
             name: self.name.as_deref(),
-            nanny: address.as_deref(),
+            nanny: &self.nanny,
             http,
-            registered: &registered,
         };
         let end = living::live(&setting, &mut self.orders).await;
         self.nanny.died();

@@ -14,6 +14,7 @@ import tempfile
 import time
 
 from distributed import Client, wait
+from distributed.diagnostics.plugin import Environ, NannyPlugin, UploadDirectory
 from distributed.scheduler import KilledWorker
 
 PATIENCE = 60
@@ -120,6 +121,48 @@ def workers_tell_what_they_and_their_tasks_log(client, _):
 def addresses(client):
     workers = client.scheduler_info(n_workers=-1)["workers"]
     return {worker["name"]: address for address, worker in workers.items()}
+
+
+def what_plugins_and_functions_do_to_a_nanny_reaches_its_worker(client, _):
+    found = client.run(lambda dask_worker: (type(dask_worker).__name__, dask_worker.worker_address), nanny=True)
+    assert found == {address: ("Nanny", address) for address in addresses(client).values()}
+
+    class Marks(NannyPlugin):
+        def setup(self, nanny):
+            nanny.mark = "set up"
+
+        def teardown(self, nanny):
+            nanny.mark = "torn down"
+
+    marks = lambda: set(client.run(lambda dask_worker: dask_worker.mark, nanny=True).values())  # noqa: E731
+    client.register_plugin(Marks(), name="marks")
+    assert marks() == {"set up"}
+    client.unregister_worker_plugin("marks", nanny=True)
+    assert marks() == {"torn down"}
+    executors = client.run(os.getpid)
+    client.register_plugin(Environ({"OF_A_PLUGIN": "there"}), name="environ")
+    assert set(client.run(lambda: os.environ["OF_A_PLUGIN"]).values()) == {"there"}
+    assert not set(client.run(os.getpid).values()) & set(executors.values())
+    with tempfile.TemporaryDirectory() as name:
+        package = pathlib.Path(name, "uploaded")
+        package.mkdir()
+        (package / "only_uploaded.py").write_text("def answer():\n    return 42\n")
+        # One nanny at a time: those of one directory would unpack into each other's work.
+        address = addresses(client)["second"]
+        client.retire_workers([address])
+        until(lambda: len(addresses(client)) == 1)
+        client.register_plugin(UploadDirectory(str(package), restart_workers=True, update_path=True))
+    assert set(client.run(lambda: __import__("only_uploaded").answer()).values()) == {42}
+
+    def fails(dask_worker):
+        raise ValueError(dask_worker.address)
+
+    try:
+        client.run(fails, nanny=True)
+    except ValueError as error:
+        assert str(error).startswith("tcp://")
+    else:
+        raise AssertionError("an error in a nanny was lost")
 
 
 def a_task_of_a_killed_executor_runs_again(client, _):

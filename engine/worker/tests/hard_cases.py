@@ -528,6 +528,18 @@ def a_preload_that_cannot_be_imported_ends_the_worker_with_its_reason():
         worker.wait()
 
 
+def what_is_preloaded_in_a_nanny_is_there_before_its_worker():
+    with tempfile.TemporaryDirectory() as name:
+        preload = pathlib.Path(name, "preload.py")
+        preload.write_text("def dask_setup(nanny):\n    nanny.env['OF_A_PRELOAD'] = nanny.name\n")
+        scene = yield started(["--preload-nanny", str(preload)], ["first"])
+        assert list(scene.client.run(lambda: os.environ["OF_A_PRELOAD"]).values()) == ["first"]
+        preload.write_text("raise RuntimeError('not on this day')\n")
+        refused = scene.start("refused", stderr=subprocess.PIPE)
+        _, said = refused.communicate(timeout=PATIENCE)
+        assert refused.returncode == 1 and b"not on this day" in said, (refused.returncode, said)
+
+
 # -- lives -------------------------------------------------------------------------------------------------------------
 
 

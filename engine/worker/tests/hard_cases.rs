@@ -30,6 +30,7 @@ rules! { RULES:
     a_task_whose_pickle_cannot_be_read_fails_with_the_reason
     a_result_that_cannot_be_pickled_stays_where_it_is_of_use
     a_preload_that_cannot_be_imported_ends_the_worker_with_its_reason
+    what_is_preloaded_in_a_nanny_is_there_before_its_worker
     at_the_end_of_its_lifetime_a_worker_hands_over_and_begins_again
 }
 

@@ -17,6 +17,7 @@ rules! { DRIVER:
     functions_run_on_every_worker
     nannies_tell_what_the_log_says
     workers_tell_what_they_and_their_tasks_log
+    what_plugins_and_functions_do_to_a_nanny_reaches_its_worker
     a_task_of_a_killed_executor_runs_again
     a_task_that_kills_four_executors_is_given_up
     restarting_leaves_workers_with_nothing

@@ -14,6 +14,7 @@ text of `bootstrap.py` and hands over the text of the other files, so nothing of
     tasks.py       the task threads
     worker.py      what `get_worker()` gives
     requests.py    handlers of plugins, actors and `client.run`, called as stock's server does
+    nanny.py       the same for nannies, in a process of its own, where users bring something for them
     clockwork.py   what must happen now and then while tasks run: results sent, profiles taken
 
 Threads: *main* runs the event loop (plugins, handlers, coroutine tasks: as in a stock worker), *control* reads the line,

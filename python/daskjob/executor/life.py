@@ -57,6 +57,10 @@ def main(channel, lifeline: int | None) -> None:
 
 
 async def live(channel, line, settings: dict, messages, descriptors) -> None:
+    if settings.get("role") == "nanny":
+        from . import nanny
+
+        return await nanny.live(line, settings, messages, descriptors, lambda error: refuse(channel, error))
     try:
         worker, values, tasks = await make(line, settings)
     except Exception as error:

@@ -21,6 +21,8 @@ pub struct DaskConfig {
     pub lifetime: LifetimeConfig,
     pub preload: Vec<String>,
     pub preload_argv: Vec<String>,
+    pub preload_nanny: Vec<String>,
+    pub preload_nanny_argv: Vec<String>,
     /// Variables for the Python process, where they are not set.
     pub environment: Vec<(String, String)>,
     /// `scheduler.worker-ttl`: a worker that is silent for longer is lost.
@@ -89,6 +91,10 @@ impl DaskConfig {
             },
             preload: r.texts(&worker("preload")).unwrap_or_default(),
             preload_argv: r.texts(&worker("preload-argv")).unwrap_or_default(),
+            preload_nanny: r.texts("distributed.nanny.preload").unwrap_or_default(),
+            preload_nanny_argv: r
+                .texts("distributed.nanny.preload-argv")
+                .unwrap_or_default(),
             environment: environment(r),
             worker_ttl: r.optional_duration(
                 "distributed.scheduler.worker-ttl",

@@ -26,12 +26,6 @@ pub fn refuse_unserved(args: &WorkerArgs) -> Result<(), ConfigError> {
             remedy: "this worker is no Python class; a worker plugin or --preload changes what tasks see, and stock `dask worker` has classes",
         });
     }
-    if !args.preload_nanny.is_empty() {
-        return Err(ConfigError::NotServed {
-            flag: "--preload-nanny",
-            remedy: "there is no Python in this worker's nanny; --preload runs in the Python process, and distributed.nanny.environ in the configuration sets its variables before it starts",
-        });
-    }
     if args.preload.is_empty() && !args.preload_argv.is_empty() {
         return Err(ConfigError::Flag {
             flag: "the extra argument",

@@ -158,7 +158,6 @@ fn what_is_not_understood_is_refused_by_name() {
         (&["--memory-limit", "much"], "--memory-limit \"much\""),
         (&["--lifetime", "soon"], "--lifetime \"soon\""),
         (&["--worker-class", "mine.Worker"], "--worker-class"),
-        (&["--preload-nanny", "mine"], "--preload-nanny"),
         (&["--tls-cert", "c"], "--tls-ca-file"),
         (&["stray"], "stray"),
     ] {

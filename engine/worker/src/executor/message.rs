@@ -69,6 +69,8 @@ pub enum FromExecutor {
         reason: Text,
     },
     Pong,
+    /// A nanny's: what the worker's process is to be started with.
+    Environment(Vec<(String, String)>),
     /// Shared memory that nothing there refers to any more; whether a process it forked may see it.
     Released(Vec<(u64, bool)>),
 }
@@ -240,6 +242,7 @@ fn read_message(r: &mut Reader<'_>, arrivals: &mut Arrivals) -> Result<FromExecu
             r.skip()?;
             FromExecutor::Pong
         }
+        b"environment" => FromExecutor::Environment(list(r, variable)?),
         b"released" => {
             let mut released = Vec::new();
             for is_tainted in [false, true] {
@@ -275,6 +278,15 @@ fn probe(value: Value) -> Option<(u64, Bytes)> {
         [address, Value::Bin(content)] => Some((address.as_u64()?, content.clone())),
         _ => None,
     }
+}
+
+fn variable(r: &mut Reader<'_>) -> Result<(String, String), MessageError> {
+    r.read_array_len()?;
+    let (name, value) = (r.read_text()?, r.read_text()?);
+    Ok((
+        name.to_string_lossy().into_owned(),
+        value.to_string_lossy().into_owned(),
+    ))
 }
 
 fn times(r: &mut Reader<'_>) -> Result<Times, MessageError> {

@@ -24,7 +24,7 @@ macro_rules! sources {
     };
 }
 
-const SOURCES: [(&str, &str); 13] = sources![
+const SOURCES: [(&str, &str); 14] = sources![
     "__init__",
     "clockwork",
     "control",
@@ -32,6 +32,7 @@ const SOURCES: [(&str, &str); 13] = sources![
     "life",
     "line",
     "memory",
+    "nanny",
     "outcomes",
     "requests",
     "specs",
