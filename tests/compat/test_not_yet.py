@@ -96,6 +96,8 @@ def use_feed(client):
 
 
 NOT_YET = {
+    "amm_handler: run_once": lambda client: client.amm.run_once(),
+    "amm_handler: start": lambda client: client.amm.start(),
     "event_set": use_event,
     "feed": use_feed,
     "get_cluster_state": use_dump,
@@ -116,6 +118,8 @@ def test_missing_operation_is_named(client, name):
     with pytest.raises(Exception) as info:
         NOT_YET[name](client)
     assert name in str(info.value)
+    # What to do instead, in a job and in Python.
+    assert "`engine: dask`" in str(info.value) and "distributed.LocalCluster" in str(info.value)
     assert client.submit(tasks.increment, 1, pure=False).result() == 2
 
 

@@ -1,7 +1,7 @@
 //! How many workers there should be, and which could go: what adaptive deployments ask.
 
-use super::RpcError;
 use super::fields::Fields;
+use super::{RpcError, not_yet};
 use crate::context::Context;
 use bytes::Bytes;
 use protocol::Value;
@@ -98,12 +98,9 @@ pub fn memory_manager(mut fields: Fields) -> Result<Value, RpcError> {
     let method = fields.text("method")?;
     match method.as_str() {
         Some("running") => Ok(Value::Bool(false)),
-        Some("start" | "run_once") => Err(RpcError::builtin(
-            "NotImplementedError",
-            format!(
-                "amm_handler: {method}: the active memory manager is not available in this version yet, except for \
-                     retiring workers"
-            ),
+        Some("start" | "run_once") => Err(not_yet::refusal(
+            &format!("amm_handler: {method}"),
+            "the active memory manager, except for retiring workers",
         )),
         Some("stop") => Ok(Value::Nil),
         _ => Err(RpcError::value_error(format!(

@@ -79,13 +79,18 @@ pub fn answer(op: &str) -> Option<Result<Value, RpcError>> {
     let (feature, _) = FEATURES
         .iter()
         .find(|(_, operations)| operations.contains(&op))?;
-    Some(Err(RpcError::builtin(
+    Some(Err(refusal(op, feature)))
+}
+
+/// What is asked for, by the name of the operation and by what a user would call it.
+pub fn refusal(operation: &str, feature: &str) -> RpcError {
+    RpcError::builtin(
         "NotImplementedError",
         format!(
-            "{op} ({feature}) is not available in this version of the daskjob scheduler yet; `engine: dask` \
+            "{operation} ({feature}) is not available in this version of the daskjob scheduler yet; `engine: dask` \
              in a job, or distributed.LocalCluster in Python, has it"
         ),
-    )))
+    )
 }
 
 /// An answer rather than an exception: of all classes only this one reaches the user as it is.
