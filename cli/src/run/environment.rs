@@ -123,11 +123,14 @@ fn from_manifest(
     place: Place<'_>,
     known: &mut BTreeMap<String, String>,
 ) -> Vec<(String, String)> {
+    // As in a pod, a variable of ours that the manifest sets stands where it does, and is known from there on.
+    known.retain(|name, _| env.iter().all(|variable| variable.name != *name));
     let mut variables = Vec::new();
     for variable in env {
         let value = match &variable.value {
             EnvValue::Value(text) => Some(plan::expand(text, known)),
-            EnvValue::ValueFrom(source) => of_pod(source, surroundings.job, place.name),
+            EnvValue::ValueFrom(source) => of_pod(source, surroundings.job, place.name)
+                .or_else(|| of_shell(&variable.name, surroundings.shell)),
         };
         if let Some(value) = value {
             known.insert(variable.name.clone(), value.clone());
@@ -149,6 +152,11 @@ pub fn of_pod(source: &Value, job: &ResolvedJob, name: &str) -> Option<String> {
         "status.podIP" | "status.hostIP" => Some("127.0.0.1".to_owned()),
         _ => None,
     }
+}
+
+/// What a cluster would have and the shell stands in for. It is the value: nothing in it is expanded.
+fn of_shell(name: &str, shell: &Environment) -> Option<String> {
+    shell.get(OsStr::new(name))?.to_str().map(str::to_owned)
 }
 
 /// `python` of the run first, then the other programs of the same interpreter.
@@ -313,6 +321,35 @@ mod tests {
                 get("GREETING").as_deref(),
                 Some("hello x-1-worker-default-0 of x")
             )
+        });
+    }
+
+    #[test]
+    fn what_the_shell_stands_in_for_is_expanded_as_a_secret_is() {
+        let spec = "{env: [
+            {name: EARLY, value: 'a $(TOKEN)'},
+            {name: TOKEN, valueFrom: {secretKeyRef: {name: a, key: b}}},
+            {name: HEADER, value: 'Bearer $(TOKEN)'},
+            {name: ESCAPED, value: '$$(TOKEN) $$$(TOKEN) $(HOME) $TOKEN'},
+            {name: TWICE, value: '<$(HEADER)>'},
+            {name: ABSENT, valueFrom: {configMapKeyRef: {name: a, key: c, optional: true}}},
+            {name: OF_ABSENT, value: '$(ABSENT)'},
+            {name: TOO_EARLY, value: '$(DASKJOB_ROLE)'},
+            {name: DASKJOB_ROLE, value: other}]}";
+        let shell = [("TOKEN", "s$(DASKJOB_NAME)$$3"), ("HOME", "/root")];
+        check(Role::Worker, spec, &shell, |get| {
+            for (name, expected) in [
+                ("TOKEN", "s$(DASKJOB_NAME)$$3"),
+                ("HEADER", "Bearer s$(DASKJOB_NAME)$$3"),
+                ("TWICE", "<Bearer s$(DASKJOB_NAME)$$3>"),
+                ("ESCAPED", "$(TOKEN) $s$(DASKJOB_NAME)$$3 $(HOME) $TOKEN"),
+                ("EARLY", "a $(TOKEN)"),
+                ("OF_ABSENT", "$(ABSENT)"),
+                ("TOO_EARLY", "$(DASKJOB_ROLE)"),
+            ] {
+                assert_eq!(get(name).as_deref(), Some(expected), "{name}");
+            }
+            assert_eq!(get("ABSENT"), None);
         });
     }
 
