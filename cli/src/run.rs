@@ -17,6 +17,7 @@ mod logs;
 mod manifest;
 mod nanny;
 mod notes;
+mod output;
 mod pace;
 mod process;
 mod progress;

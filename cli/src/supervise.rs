@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use terminal::Console;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How long processes get to end by themselves after SIGTERM.
@@ -78,18 +79,43 @@ async fn supervise(arguments: SuperviseArgs) -> u8 {
     };
     let keep = arguments.run.keep;
     let mut session = run::Session::new(arguments.run, arguments.directory.clone());
+    let mut lifeline = std::pin::pin!(lifeline_closed());
     let end = tokio::select! {
         () = session.run() => End::ByItself,
         number = signals.next() => End::Signal(number),
-        () = lifeline_closed() => End::Abandoned,
+        () = &mut lifeline => End::Abandoned,
     };
     session.ending(end);
     let remaining = end_everything(&mut signals, session.groups()).await;
+    session.last_output().await;
     let exit_code = session.finish(end, remaining);
     if !keep {
         remove_directory(&arguments.directory);
     }
+    until_written(session.console(), end, &mut signals, lifeline).await;
     exit_code
+}
+
+/// What stands behind us reads in its own time, unless somebody does not want to wait for it.
+async fn until_written(
+    console: &Console,
+    end: End,
+    signals: &mut Signals,
+    lifeline: impl Future<Output = ()>,
+) {
+    if end == End::ByItself {
+        tokio::select! {
+            () = console.written() => {}
+            _ = signals.next() => {}
+            () = lifeline => {}
+        }
+    } else {
+        tokio::select! {
+            () = console.written_or_stuck() => {}
+            _ = signals.next() => {}
+        }
+    }
+    console.leave();
 }
 
 /// Ends every descendant, then what else is in the run's control groups, and removes these; another signal meanwhile

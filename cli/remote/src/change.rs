@@ -67,7 +67,7 @@ pub async fn cancel(arguments: &CancelArgs) -> Result<u8, Problem> {
         if let Some(job) = ended {
             eprintln!(
                 "daskjob: {}",
-                outcome::sentence(&job, crate::clock::now_seconds())
+                outcome::sentence(&job, terminal::clock::now_seconds())
             );
         }
     }

@@ -4,7 +4,6 @@
 //! again only when its token has expired; a certificate is had once for a command. Invariant: whatever keeps the program
 //! from giving credentials is told with its command line and its own words.
 
-use crate::clock;
 use crate::problem::{Kind, Problem};
 use futures::future::BoxFuture;
 use http::{HeaderValue, Request, header};
@@ -17,6 +16,7 @@ use serde_json::{Value, json};
 use std::io::{ErrorKind, IsTerminal};
 use std::process::{Output, Stdio};
 use std::sync::Arc;
+use terminal::clock;
 use tokio::process::Command;
 use tokio::sync::Mutex;
 use tower::BoxError;

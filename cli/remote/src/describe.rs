@@ -3,7 +3,6 @@
 mod pods;
 mod text;
 
-use crate::clock;
 use crate::connect::{Connection, ConnectionArgs};
 use crate::job;
 use crate::problem::{Call, Problem};
@@ -12,7 +11,7 @@ use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::Api;
 use kube::api::ListParams;
 use serde_json::json;
-use terminal::print;
+use terminal::{clock, print};
 use text::{Subject, text_of};
 
 /// Show one job in full: its state and why, what to do, timeline, workers, pods, events and the end of its log.

@@ -8,7 +8,7 @@ use crate::connect::{Connection, FIELD_MANAGER};
 use crate::job::Job;
 use crate::logs::{End, Show, Source};
 use crate::problem::{Problem, chain};
-use crate::{change, clock, list};
+use crate::{change, list};
 use contract::{Role, exit_code};
 use futures::{Stream, StreamExt, pin_mut};
 use k8s_openapi::api::core::v1::Event;
@@ -18,7 +18,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use story::{Story, progress};
-use terminal::Console;
+use terminal::{Console, clock};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -81,6 +81,14 @@ pub struct Wait<'a> {
     pub show_log: bool,
 }
 
+/// Whether a log's end is worth waiting for whoever reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    TakesItsTime,
+    /// The job goes on, and interrupts must be heard.
+    MustNotHoldUp,
+}
+
 /// The log of the runner of an attempt, on its way.
 struct RunnerLog {
     attempt: u32,
@@ -135,7 +143,11 @@ impl Wait<'_> {
         if let Some(log) = log {
             match &waited {
                 Waited::Left(_) => log.task.abort(),
-                Waited::Finished(_) | Waited::Deleted => self.end_of(log).await,
+                Waited::Finished(_) | Waited::Deleted => tokio::select! {
+                    () = self.end_of(log, Reader::TakesItsTime) => {}
+                    // Somebody does not want to wait for the reader.
+                    _ = interrupts.next() => {}
+                },
             }
         }
         self.console.clear();
@@ -156,7 +168,7 @@ impl Wait<'_> {
         }
         if log.as_ref().is_none_or(|log| log.attempt < attempt) {
             if let Some(before) = log.take() {
-                self.end_of(before).await;
+                self.end_of(before, Reader::MustNotHoldUp).await;
             }
             *log = Some(self.begin_log(attempt));
         }
@@ -185,10 +197,17 @@ impl Wait<'_> {
     }
 
     /// The attempt is over: what is left of its log.
-    async fn end_of(&self, log: RunnerLog) {
+    async fn end_of(&self, log: RunnerLog, reader: Reader) {
         log.over.send_replace(true);
-        let abort = log.task.abort_handle();
-        match tokio::time::timeout(LOG_ENDS_WITHIN, log.task).await {
+        let mut task = log.task;
+        let ended = loop {
+            let ended = tokio::time::timeout(LOG_ENDS_WITHIN, &mut task).await;
+            let reader_is_slow = reader == Reader::TakesItsTime && self.console.is_behind();
+            if ended.is_ok() || !reader_is_slow {
+                break ended;
+            }
+        };
+        match ended {
             Ok(Ok(Ok(_))) => {}
             Ok(Ok(Err(problem))) => self
                 .console
@@ -197,7 +216,7 @@ impl Wait<'_> {
                 .console
                 .say("the log cannot be shown: its reader ended"),
             Err(_) => {
-                abort.abort();
+                task.abort();
                 self.console
                     .say("the end of the log does not come; daskjob logs asks for it again");
             }

@@ -6,7 +6,6 @@
 //! how a job lives: that stands in its status. Invariant: nothing is changed but what the command names.
 
 mod change;
-mod clock;
 mod columns;
 mod command;
 mod connect;

@@ -4,14 +4,14 @@ use crate::columns;
 use crate::connect::{Connection, ConnectionArgs};
 use crate::job::{self, Job};
 use crate::problem::{Call, JOBS, Problem};
-use crate::{clock, outcome, times};
+use crate::{outcome, times};
 use clap::{Args, ValueEnum};
 use futures::{StreamExt, pin_mut};
 use kube::Api;
 use kube::api::{DynamicObject, ListParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::{Value, json};
-use terminal::{print, try_print};
+use terminal::{clock, print, try_print};
 
 /// List jobs and how they are.
 #[derive(Debug, Args)]

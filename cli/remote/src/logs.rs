@@ -19,7 +19,7 @@ use selection::{Found, Wanted, prefix, select};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-use terminal::{Console, print};
+use terminal::Console;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -249,7 +249,7 @@ impl Reader<'_> {
                 "the pod is gone; this is the end of the log of {} that the job's status keeps",
                 failure.pod.as_deref().unwrap_or(failure.role.as_str())
             ));
-            print(&format!("{}\n", log.trim_end()));
+            self.console.print(&format!("{}\n", log.trim_end()));
             return Ok(0);
         }
         let whose = self.wanted.title();

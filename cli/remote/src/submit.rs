@@ -7,7 +7,7 @@ use crate::connect::{Connection, ConnectionArgs, FIELD_MANAGER};
 use crate::follow::{Wait, Waited};
 use crate::job::Job;
 use crate::problem::{Kind, Problem};
-use crate::{clock, outcome, remedy};
+use crate::{outcome, remedy};
 use clap::{Args, ValueEnum};
 use contract::status::reason;
 use kube::api::{DynamicObject, PostParams};
@@ -15,7 +15,7 @@ use manifest::Manifest;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use terminal::{Console, print, read_text};
+use terminal::{Console, clock, read_text};
 
 /// Send a job to a cluster.
 ///
@@ -183,9 +183,9 @@ fn announce(arguments: &SubmitArgs, console: &Console, job: &Job) {
         Output::Json => {
             let answer =
                 json!({"name": job.name(), "namespace": job.namespace(), "uid": job.uid()});
-            print(&format!("{answer}\n"));
+            console.print(&format!("{answer}\n"));
         }
-        Output::Text => print(&format!("{}\n", job.name())),
+        Output::Text => console.print(&format!("{}\n", job.name())),
     }
     console.say(&format!(
         "{} is submitted to namespace {}; daskjob logs -f {} follows it",
@@ -254,6 +254,6 @@ fn tell_end(arguments: &SubmitArgs, console: &Console, job: &Job) {
     }
     if arguments.output == Output::Json {
         let status = serde_json::to_string(&job.status).expect("a status is JSON");
-        print(&format!("{status}\n"));
+        console.print(&format!("{status}\n"));
     }
 }

@@ -13,6 +13,7 @@ use super::environment::Environment;
 use super::groups::{Group, SlotState};
 use super::interpreter::Interpreter;
 use super::logs::Tail;
+use super::output::Passing;
 use super::pace::Pace;
 use super::process::{Exit, Who};
 use super::progress::Progress;
@@ -44,6 +45,7 @@ pub struct Setting<'a> {
     pub manifest_directory: &'a Path,
     pub shell: &'a Environment,
     pub console: &'a Arc<Console>,
+    pub passing: &'a Passing,
     /// Where the system allows them.
     pub groups: Option<&'a RunGroups>,
     /// When the whole job must have finished.

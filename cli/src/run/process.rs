@@ -3,20 +3,17 @@
 use super::commands::CommandLine;
 use super::environment::Environment;
 use super::logs::Tail;
+use super::output::{Passage, Passing};
 use crate::control_groups::Leaf;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use terminal::{Console, Stream};
-use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc::UnboundedSender;
-
-/// How long the job's output is waited for after its end: a process it left behind may hold the pipe open.
-const LAST_OUTPUT: Duration = Duration::from_millis(500);
+use tokio::sync::watch;
 
 /// What the kernel sends when memory runs out.
 const SIGKILL: i32 = 9;
@@ -123,6 +120,7 @@ impl Launch<'_> {
     pub fn shown(
         self,
         console: &Arc<Console>,
+        passing: &Passing,
         exits: &UnboundedSender<Exit>,
     ) -> io::Result<(u32, Arc<Mutex<Tail>>)> {
         let mut child = self
@@ -132,31 +130,25 @@ impl Launch<'_> {
             .spawn()?;
         let pid = pid_of(&child);
         let tail = Arc::new(Mutex::new(Tail::default()));
-        let output = child.stdout.take().map(|pipe| {
-            tokio::spawn(pass_on(
-                pipe,
-                Stream::Output,
-                Arc::clone(console),
-                Arc::clone(&tail),
-            ))
-        });
-        let error = child.stderr.take().map(|pipe| {
-            tokio::spawn(pass_on(
-                pipe,
-                Stream::Error,
-                Arc::clone(console),
-                Arc::clone(&tail),
-            ))
-        });
+        let (end, ended) = watch::channel(false);
+        let passage = |stream| Passage {
+            stream,
+            console: Arc::clone(console),
+            tail: Arc::clone(&tail),
+            ended: ended.clone(),
+        };
+        let (output, error) = (passage(Stream::Output), passage(Stream::Error));
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (stdout, stderr) = stdout.zip(stderr).expect("both are piped");
         let (who, exits) = (self.who, exits.clone());
-        tokio::spawn(async move {
+        let program = async move {
             let status = child.wait().await;
-            let last_output = async {
-                for pipe in [output, error].into_iter().flatten() {
-                    let _ = pipe.await;
-                }
-            };
-            let _ = tokio::time::timeout(LAST_OUTPUT, last_output).await;
+            end.send_replace(true);
+            status
+        };
+        passing.lock().expect("no holder panics").spawn(async move {
+            let (status, (), ()) =
+                tokio::join!(program, output.pass_on(stdout), error.pass_on(stderr));
             send(status, who, &exits);
         });
         Ok((pid, tail))
@@ -179,46 +171,6 @@ fn send(status: io::Result<ExitStatus>, who: Who, exits: &UnboundedSender<Exit>)
     if let Ok(status) = status {
         let _ = exits.send(Exit { who, status });
     }
-}
-
-/// Copies output until its end, or until nobody reads ours: then the job gets a broken pipe, as without us.
-async fn pass_on(
-    mut pipe: impl AsyncRead + Unpin,
-    stream: Stream,
-    console: Arc<Console>,
-    tail: Arc<Mutex<Tail>>,
-) {
-    let mut chunk = vec![0; 64 * 1024];
-    let mut held: Vec<u8> = Vec::new();
-    while let Ok(length @ 1..) = pipe.read(&mut chunk).await {
-        let bytes = &chunk[..length];
-        tail.lock().expect("no holder panics").add(bytes);
-        held.extend_from_slice(bytes);
-        let now = if console.draws() {
-            whole_lines(&held)
-        } else {
-            held.len()
-        };
-        if now > 0 && console.pass_on(stream, &held[..now]).await.is_err() {
-            return;
-        }
-        held.drain(..now);
-    }
-    if !held.is_empty() {
-        let _ = console.pass_on(stream, &held).await;
-    }
-}
-
-/// How much may be written above a line that is being drawn: up to the last line end, or all when a line
-/// becomes very long.
-fn whole_lines(held: &[u8]) -> usize {
-    const LONGEST_LINE: usize = 64 * 1024;
-    if held.len() > LONGEST_LINE {
-        return held.len();
-    }
-    held.iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |end| end + 1)
 }
 
 /// The path of a program as a process with this environment would find it.
@@ -251,12 +203,5 @@ mod tests {
         assert_eq!(exit(9).code(), 137);
         assert_eq!(exit(15).code(), 143);
         assert_eq!(exit(9).description(), "was ended by signal 9 (SIGKILL)");
-    }
-
-    #[test]
-    fn whole_lines_are_passed_on_and_the_rest_is_held() {
-        assert_eq!(whole_lines(b"a\nb\nc"), 4);
-        assert_eq!(whole_lines(b"abc"), 0);
-        assert_eq!(whole_lines(&[b'x'; 70_000]), 70_000);
     }
 }

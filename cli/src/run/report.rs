@@ -5,7 +5,6 @@ use super::logs;
 use super::session::Session;
 use contract::Role;
 use contract::status::{Failure, FailureClass, Phase};
-use terminal::print;
 
 /// How many lines of how many logs are shown when a job has failed.
 const SHOWN_LINES: usize = 10;
@@ -28,11 +27,8 @@ impl Session {
             ));
         }
         if self.arguments.output == Output::Json {
-            print(
-                &(serde_json::to_string(&self.status).expect("a status is JSON")
-                    + "
-"),
-            );
+            let status = serde_json::to_string(&self.status).expect("a status is JSON");
+            self.console.print(&format!("{status}\n"));
         }
     }
 

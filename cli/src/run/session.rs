@@ -8,6 +8,7 @@ use super::directories::Directories;
 use super::environment::Environment;
 use super::interpreter::{self, Interpreter, Wishes};
 use super::manifest::{self, Refused};
+use super::output::{LAST_OUTPUT, Passing};
 use super::{logs, notes};
 use crate::clock;
 use crate::control_groups::{self, RunGroups};
@@ -38,6 +39,8 @@ pub struct Session {
     pub(super) arguments: RunArgs,
     pub(super) directory: PathBuf,
     pub(super) console: Arc<Console>,
+    /// The program's output, on its way to the console.
+    passing: Passing,
     pub(super) begun: Instant,
     /// Once the manifest was read.
     pub(super) job: Option<ResolvedJob>,
@@ -64,6 +67,7 @@ impl Session {
             arguments,
             directory,
             console,
+            passing: Passing::default(),
             begun: clock::monotonic(),
             job: None,
             status: JobStatus::default(),
@@ -241,6 +245,7 @@ impl Session {
             manifest_directory: &prepared.manifest_directory,
             shell: &prepared.shell,
             console: &self.console,
+            passing: &self.passing,
             groups: self.groups.as_deref(),
             active_deadline,
         };
@@ -336,6 +341,19 @@ impl Session {
             log: None,
         };
         self.fail(failure, exit_code::of_signal(number));
+    }
+
+    /// What the program wrote last, once it has ended, is taken from its pipes.
+    pub async fn last_output(&mut self) {
+        let passing = self.passing.get_mut().expect("no holder panics");
+        let all = async { while passing.join_next().await.is_some() {} };
+        // A program that cannot be ended has no last output.
+        let _ = tokio::time::timeout(2 * LAST_OUTPUT, all).await;
+    }
+
+    /// Where everything of this run is said and shown.
+    pub fn console(&self) -> &Console {
+        &self.console
     }
 
     /// Everything has ended: prints the outcome and gives the exit code.

@@ -1,10 +1,12 @@
 //! What the commands of `daskjob` share towards the person in front of them: reading a manifest, saying sentences,
-//! showing progress, naming what is wrong with a manifest.
+//! showing progress, naming what is wrong with a manifest, telling the time.
 //!
 //! Knows neither of local runs nor of clusters. Standard output is for what was asked for, standard error for what is
 //! said about it; a reader that has left is no reason to complain.
 
+pub mod clock;
 mod console;
+mod lane;
 mod manifest;
 
 pub use console::{Console, Stream};

@@ -35,6 +35,11 @@ fn address(port: u16) -> String {
     format!("tcp://127.0.0.1:{port}")
 }
 
+/// Flags of a launcher that starts its command beside the wait, and more of them.
+fn beside<'a>(address: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["--scheduler", address, "--start-beside"], more].concat()
+}
+
 #[test]
 fn the_command_starts_once_a_scheduler_comes_up() {
     let python = python();
@@ -156,7 +161,8 @@ const FAILS_AT_FIRST: &str = "echo start; [ -e up ] || exit 1; exit 12";
 fn a_command_that_fails_before_the_scheduler_answers_is_started_again() {
     skip_unless!(python().is_some(), NO_PYTHON);
     let (place, port) = (Place::new(), free_port());
-    let flags = ["--scheduler", &address(port), "--start-beside"];
+    let address = address(port);
+    let flags = beside(&address, &[]);
     let mut waiting = place.start(place.launcher(&flags, &["sh", "-c", FAILS_AT_FIRST]));
     until("it failed once", || {
         waiting.stderr().contains("it is started again")
@@ -178,7 +184,8 @@ fn a_command_that_fails_before_the_scheduler_answers_is_started_again() {
 fn a_command_beside_is_started_once_where_it_does_not_fail() {
     skip_unless!(python().is_some(), NO_PYTHON);
     let (place, port) = (Place::new(), free_port());
-    let flags = ["--scheduler", &address(port), "--start-beside"];
+    let address = address(port);
+    let flags = beside(&address, &[]);
     let script = "echo start; while [ ! -e done ]; do sleep 0.02; done; exit 13";
     let waiting = place.start(place.launcher(&flags, &["sh", "-c", script]));
     let _scheduler = scheduler(&place, port);
@@ -192,7 +199,8 @@ fn a_command_beside_is_started_once_where_it_does_not_fail() {
 
 #[test]
 fn a_command_beside_that_succeeds_or_is_told_to_end_is_not_started_again() {
-    let flags = ["--scheduler", &address(free_port()), "--start-beside"];
+    let address = address(free_port());
+    let flags = beside(&address, &[]);
     assert_eq!(Place::new().run(&flags, &["true"]).code, 0);
     let place = Place::new();
     let running = place.start(place.launcher(&flags, &["sh", "-c", ": > ready; exec sleep 60"]));
@@ -204,13 +212,8 @@ fn a_command_beside_that_succeeds_or_is_told_to_end_is_not_started_again() {
 #[test]
 fn a_command_beside_is_ended_with_the_scheduler_that_never_came() {
     let place = Place::new();
-    let flags = [
-        "--scheduler",
-        &address(free_port()),
-        "--start-beside",
-        "--scheduler-timeout",
-        "1",
-    ];
+    let address = address(free_port());
+    let flags = beside(&address, &["--scheduler-timeout", "1"]);
     let script = "trap ': > asked; exit 0' TERM; while :; do sleep 0.02; done";
     let ended = place.run(&flags, &["sh", "-c", script]);
     assert_eq!(ended.code, 70);
@@ -232,12 +235,7 @@ fn a_worker_told_to_end_is_killed_once_its_scheduler_takes_no_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = tcp(listener.local_addr().unwrap());
     let place = Place::new();
-    let flags = [
-        "--scheduler",
-        &address,
-        "--start-beside",
-        "--end-with-scheduler",
-    ];
+    let flags = beside(&address, &["--end-with-scheduler"]);
     let mut running = place.start(place.launcher(&flags, &["sh", "-c", STUBBORN]));
     place.wait_for("ready");
     running.signal(Signal::TERM);
@@ -252,12 +250,8 @@ fn a_worker_told_to_end_is_killed_once_its_scheduler_takes_no_connection() {
 #[test]
 fn a_worker_that_is_not_told_to_end_outlives_its_scheduler() {
     let place = Place::new();
-    let flags = [
-        "--scheduler",
-        &address(free_port()),
-        "--start-beside",
-        "--end-with-scheduler",
-    ];
+    let address = address(free_port());
+    let flags = beside(&address, &["--end-with-scheduler"]);
     let mut running = place.start(place.launcher(&flags, &["sh", "-c", STUBBORN]));
     place.wait_for("ready");
     std::thread::sleep(Duration::from_millis(500));

@@ -1,7 +1,7 @@
 //! Nothing stays behind, however a run ends: Ctrl-C, SIGTERM, SIGKILL of either of the two processes that watch each
 //! other, and jobs that do their best to stay.
 
-use crate::harness::{Finished, Place, Running, need_python};
+use crate::harness::{Finished, Place, Running, need_python, with_client};
 use rustix::process::Signal;
 use std::time::Duration;
 
@@ -86,21 +86,14 @@ fn killing_the_supervisor_leaves_nothing() {
 fn ctrl_c_ends_a_cluster_that_is_busy() {
     need_python!();
     let place = Place::new();
-    let spec = "
-job:
-  command: [python, main.py]
-  files:
-    main.py: |
-      import time
-      from dask.distributed import Client
-      client = Client()
-      client.wait_for_workers(2)
-      futures = client.map(time.sleep, [60 + number for number in range(100)])
-      print('busy', flush=True)
-      client.gather(futures)
-workers: {numberOfWorkers: 2}
+    let program = "
+client.wait_for_workers(2)
+futures = client.map(time.sleep, [60 + number for number in range(100)])
+print('busy', flush=True)
+client.gather(futures)
 ";
-    let running = place.start_job(spec, &[]);
+    let spec = with_client("workers: {numberOfWorkers: 2}", program);
+    let running = place.start_job(&spec, &[]);
     running.until_said("busy");
     running.signal(running.pid(), Signal::INT);
     running.end().expect(130);

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,17 @@ impl Finished {
     pub fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, code, "{}\n{}", self.text(), self.stderr);
         self
+    }
+
+    /// It must have succeeded, and its program printed just this.
+    #[track_caller]
+    pub fn expect_printed(self, text: &str) {
+        assert_eq!(
+            (self.code, self.text().as_str()),
+            (0, text),
+            "{}",
+            self.stderr
+        );
     }
 
     /// It must have said this to people.
@@ -70,6 +81,24 @@ pub fn outcome(spec: &str, code: i32) -> Finished {
         .run_job(spec, &["--output", "json"])
         .expect(code)
 }
+
+/// A spec with these lines first, and a job of Python that has a client.
+pub fn with_client(settings: &str, program: &str) -> String {
+    let program = format!("{WITH_CLIENT}{}", program.trim_start_matches('\n'));
+    let lines: String = program
+        .lines()
+        .map(|line| format!("      {line}\n"))
+        .collect();
+    format!(
+        "{}\njob:\n  command: [python, main.py]\n  files:\n    main.py: |\n{lines}",
+        settings.trim_matches('\n')
+    )
+}
+
+const WITH_CLIENT: &str = "import time
+from dask.distributed import Client, KilledWorker, get_worker
+client = Client()
+";
 
 /// A Python with distributed, or a line that says why a test is skipped.
 pub fn python() -> Option<PathBuf> {
@@ -151,21 +180,34 @@ impl Place {
 
     /// Runs a job with this spec.
     pub fn run_job(&self, spec: &str, flags: &[&str]) -> Finished {
+        let output = self.run_command(spec).args(flags).output().unwrap();
+        let finished = finished(output);
+        self.nothing_is_left(&finished.stderr);
+        finished
+    }
+
+    /// What runs a job with this spec.
+    pub fn run_command(&self, spec: &str) -> Command {
         let manifest = self.manifest(spec);
-        let mut arguments = vec!["run", manifest.to_str().unwrap()];
-        arguments.extend(flags);
-        self.run(&arguments)
+        self.command(&["run", manifest.to_str().unwrap()])
+    }
+
+    /// The same with a terminal as standard error.
+    pub fn run_command_in_terminal(&self, spec: &str) -> Command {
+        let plain = self.run_command(spec);
+        let python = python().expect("tests without one are skipped");
+        let mut command = behind(Command::new(python), &["-c", TERMINAL], &plain);
+        command.current_dir(self.home()).stdin(Stdio::null());
+        command
     }
 
     /// Starts a job with this spec, in the background.
     pub fn start_job(&self, spec: &str, flags: &[&str]) -> Running<'_> {
-        let manifest = self.manifest(spec);
-        let mut arguments = vec!["run", manifest.to_str().unwrap()];
-        arguments.extend(flags);
+        let mut command = self.run_command(spec);
+        command.args(flags);
         let output = self.home.path().join("stdout");
         let error = self.home.path().join("stderr");
-        let child = self
-            .command(&arguments)
+        let child = command
             .stdout(std::fs::File::create(&output).unwrap())
             .stderr(std::fs::File::create(&error).unwrap())
             .spawn()
@@ -247,6 +289,75 @@ pub fn finished(output: Output) -> Finished {
         code: output.status.code().unwrap_or(-1),
         stdout: output.stdout,
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Runs a program with a terminal as its standard error, shows on its own what comes there, and passes Ctrl-C on.
+const TERMINAL: &str = r#"
+import os, signal, sys
+terminal, theirs = os.openpty()
+program = os.fork()
+if program == 0:
+    os.dup2(theirs, 2)
+    os.execv(sys.argv[1], sys.argv[1:])
+os.close(theirs)
+os.dup2(2, 1)
+signal.signal(signal.SIGINT, lambda *_: os.kill(program, signal.SIGINT))
+try:
+    while shown := os.read(terminal, 65536):
+        os.write(2, shown)
+except OSError:
+    pass  # so a terminal ends whose last user is gone
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(program, 0)[1]))
+"#;
+
+/// A command as the last arguments of another, with the same environment.
+pub fn behind(mut front: Command, arguments: &[&str], command: &Command) -> Command {
+    front
+        .args(arguments)
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => front.env(name, value),
+            None => front.env_remove(name),
+        };
+    }
+    front
+}
+
+/// A run whose output is read by the test, or not.
+pub struct Reading {
+    pub child: Child,
+    pub output: ChildStdout,
+    unread: u64,
+}
+
+impl Reading {
+    pub fn start(mut command: Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let output = child.stdout.take().unwrap();
+        Reading {
+            child,
+            output,
+            unread: 0,
+        }
+    }
+
+    /// Whether there is much to read and no more comes, now and when asked before.
+    pub fn is_full(&mut self) -> bool {
+        let unread = rustix::io::ioctl_fionread(&self.output).unwrap();
+        let before = std::mem::replace(&mut self.unread, unread);
+        unread == before && unread > 32 * 1024
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 }
 

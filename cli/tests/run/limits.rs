@@ -1,7 +1,9 @@
 //! Limits are kept by control groups where the system allows it, and said to be missing where not. Tests that need the
 //! right to make control groups are skipped without it, with a line that says so.
 
-use crate::harness::{Finished, Place, Running, finished, need_python};
+use crate::harness::{
+    Finished, Place, Running, behind, finished, need_python, outcome, with_client,
+};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::process::Command;
@@ -17,6 +19,16 @@ fn may_limit() -> bool {
         eprintln!("skipped: the memory and cpu hierarchies of version one may not be written here");
     }
     may
+}
+
+/// Leaves the test where it could show nothing.
+macro_rules! need_limits {
+    () => {
+        need_python!();
+        if !may_limit() {
+            return;
+        }
+    };
 }
 
 fn out_of_memory(finished: &Finished, role: &str, limit: u64) -> Value {
@@ -36,24 +48,26 @@ fn out_of_memory(finished: &Finished, role: &str, limit: u64) -> Value {
     failure
 }
 
-/// It ended with this code, after it had lost so many workers.
+/// It has lost so many workers.
 #[track_caller]
-fn lost_workers(finished: Finished, code: i32, count: u32) -> Finished {
-    let finished = finished.expect(code);
+fn lost_workers(finished: Finished, count: u32) -> Finished {
     let workers = &finished.status()["workers"];
     assert_eq!(workers["lost"], count, "{}", finished.stderr);
     finished
 }
+
+/// Workers that can hold little, one of which a task may cost.
+const ONE_DEATH: &str = "
+env: [{name: DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES, value: '0'}]
+workers: {limits: {memory: 400Mi}}
+";
 
 /// What a program says that has given up a task and goes on.
 const WENT_ON: &str = "given up, and then 3";
 
 #[test]
 fn a_program_over_its_limit_ran_out_of_memory() {
-    need_python!();
-    if !may_limit() {
-        return;
-    }
+    need_limits!();
     let spec = "
 job:
   limits: {memory: 100Mi, cpu: 500m}
@@ -68,8 +82,9 @@ job:
           print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
       held = b'x' * (400 << 20)
 ";
-    let finished = Place::new().run_job(spec, &["--output", "json", "--engine", "dask"]);
-    assert_eq!(finished.code, 137, "{}", finished.stderr);
+    let finished = Place::new()
+        .run_job(spec, &["--output", "json", "--engine", "dask"])
+        .expect(137);
     let told = finished.text();
     assert!(
         told.starts_with("memory 104857600\ncpu 50000\n-9\n"),
@@ -80,25 +95,16 @@ job:
 
 #[test]
 fn a_scheduler_over_its_limit_ran_out_of_memory() {
-    need_python!();
-    if !may_limit() {
-        return;
-    }
-    let spec = "
-scheduler: {limits: {memory: 250Mi}}
-job:
-  command: [python, main.py]
-  files:
-    main.py: |
-      import time
-      from dask.distributed import Client
-      client = Client()
-      client.set_metadata(['large'], 'x' * (600 << 20))
-      time.sleep(1000)
+    need_limits!();
+    let program = "
+client.set_metadata(['large'], 'x' * (600 << 20))
+time.sleep(1000)
 ";
+    let spec = with_client("scheduler: {limits: {memory: 250Mi}}", program);
     for engine in ["native", "dask"] {
-        let finished = Place::new().run_job(spec, &["--output", "json", "--engine", engine]);
-        assert_eq!(finished.code, 70, "{engine}: {}", finished.stderr);
+        let finished = Place::new()
+            .run_job(&spec, &["--output", "json", "--engine", engine])
+            .expect(70);
         out_of_memory(&finished, "scheduler", 250 << 20);
         assert_eq!(finished.status()["attempt"], 1);
     }
@@ -106,26 +112,14 @@ job:
 
 #[test]
 fn a_worker_over_its_limit_is_counted_and_its_python_is_started_again() {
-    need_python!();
-    if !may_limit() {
-        return;
-    }
-    let spec = "
-env: [{name: DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES, value: '0'}]
-workers: {limits: {memory: 400Mi}}
-job:
-  command: [python, main.py]
-  files:
-    main.py: |
-      from dask.distributed import Client, KilledWorker
-      client = Client()
-      try:
-          client.submit(lambda: len(b'x' * (2 << 30))).result()
-      except KilledWorker:
-          print('given up, and then', client.submit(sum, [1, 2]).result())
+    need_limits!();
+    let program = "
+try:
+    client.submit(lambda: len(b'x' * (2 << 30))).result()
+except KilledWorker:
+    print('given up, and then', client.submit(sum, [1, 2]).result())
 ";
-    let finished = Place::new().run_job(spec, &["--output", "json"]);
-    let finished = lost_workers(finished, 0, 1);
+    let finished = lost_workers(outcome(&with_client(ONE_DEATH, program), 0), 1);
     assert!(finished.text().contains(WENT_ON), "{}", finished.text());
     let told = finished.stderr.lines().filter(|line| {
         line.starts_with("daskjob: worker job-1-worker-default-0")
@@ -136,10 +130,7 @@ job:
 
 #[test]
 fn workers_that_run_out_of_memory_before_they_register_are_counted_once_each() {
-    need_python!();
-    if !may_limit() {
-        return;
-    }
+    need_limits!();
     let spec = "
 workers:
   limits: {memory: 400Mi}
@@ -148,8 +139,7 @@ workers:
       value: '[\"def dask_setup(worker): worker.large = bytes(1) * (2 << 30)\"]'
 job: {command: [sleep, '1000']}
 ";
-    let finished = Place::new().run_job(spec, &["--output", "json"]);
-    let finished = lost_workers(finished, 70, 4);
+    let finished = lost_workers(outcome(spec, 70), 4);
     let failure = finished.status()["failure"].clone();
     assert_eq!(
         (&failure["role"], &failure["class"], &failure["exitCode"]),
@@ -164,33 +154,22 @@ job: {command: [sleep, '1000']}
 
 /// A task that takes more than its worker may have and keeps it.
 const HOLDS: &str = "
-env: [{name: DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES, value: '0'}]
-workers: {limits: {memory: 400Mi}}
-job:
-  command: [python, main.py]
-  files:
-    main.py: |
-      import time
-      from dask.distributed import Client, KilledWorker
-      client = Client()
-      def hold():
-          held = b'x' * (600 << 20)
-          time.sleep(1000)
-      try:
-          client.submit(hold, key='holds-much').result()
-      except KilledWorker:
-          print('given up, and then', client.submit(sum, [1, 2]).result())
+def hold():
+    held = b'x' * (600 << 20)
+    time.sleep(1000)
+try:
+    client.submit(hold, key='holds-much').result()
+except KilledWorker:
+    print('given up, and then', client.submit(sum, [1, 2]).result())
 ";
 
 const NO_GROUPS: &str = "mount -t tmpfs none /sys/fs/cgroup";
 
 #[test]
 fn a_worker_that_ends_its_python_for_its_memory_is_told_with_the_task() {
-    need_python!();
-    if !may_limit() {
-        return;
-    }
-    let finished = with_mounts(&Place::new(), NO_GROUPS, HOLDS).expect(0);
+    need_limits!();
+    let spec = with_client(ONE_DEATH, HOLDS);
+    let finished = with_mounts(&Place::new(), NO_GROUPS, &spec).expect(0);
     assert!(finished.text().contains(WENT_ON), "{}", finished.text());
     let told: Vec<&str> = finished
         .stderr
@@ -208,23 +187,13 @@ fn a_worker_that_ends_its_python_for_its_memory_is_told_with_the_task() {
 
 #[test]
 fn a_task_that_takes_its_worker_s_memory_is_the_cause_of_the_failure_with_figures() {
-    need_python!();
-    if !may_limit() {
-        return;
-    }
-    let spec = "
-env: [{name: DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES, value: '0'}]
-workers: {limits: {memory: 400Mi}}
-job:
-  command: [python, main.py]
-  files:
-    main.py: |
-      from dask.distributed import Client
-      def much():
-          return len(b'x' * (2 << 30))
-      Client().submit(much, key='takes-much').result()
+    need_limits!();
+    let program = "
+def much():
+    return len(b'x' * (2 << 30))
+client.submit(much, key='takes-much').result()
 ";
-    let finished = Place::new().run_job(spec, &["--output", "json"]).expect(1);
+    let finished = outcome(&with_client(ONE_DEATH, program), 1);
     let failure = finished.expect_failure("OutOfMemory", "OutOfMemory");
     assert_eq!(
         (&failure["role"], &failure["pod"]),
@@ -245,11 +214,8 @@ job:
 
 #[test]
 fn a_worker_that_its_stock_nanny_ends_for_its_memory_is_told() {
-    need_python!();
-    if !may_limit() {
-        return;
-    }
-    let spec = format!("engine: dask{HOLDS}");
+    need_limits!();
+    let spec = with_client(&format!("engine: dask{ONE_DEATH}"), HOLDS);
     let finished = with_mounts(&Place::new(), NO_GROUPS, &spec).expect(0);
     assert!(finished.text().contains(WENT_ON), "{}", finished.text());
     let sentence = "daskjob: worker job-1-worker-default-0: it ran out of memory (ended by its nanny beyond 95% of the \
@@ -276,44 +242,25 @@ fn kill_both_at_once(place: &Place, running: &Running<'_>) {
 
 #[test]
 fn what_is_left_when_both_are_killed_at_once_is_ended_by_the_next_run() {
-    need_python!();
-    if !may_limit() {
-        return;
-    }
+    need_limits!();
     let place = Place::new();
     let running = place.start_job(ESCAPING, &[]);
     running.until_said("escaped");
     kill_both_at_once(&place, &running);
     running.reap();
     assert!(!place.processes_with("sleep 1001").is_empty());
-    let finished = place.run_job("job: {command: ['true']}", &[]);
-    assert_eq!(finished.code, 0, "{}", finished.stderr);
-    assert!(
-        finished
-            .stderr
-            .contains("processes of an earlier run that was killed"),
-        "{}",
-        finished.stderr
-    );
+    place
+        .run_job("job: {command: ['true']}", &[])
+        .expect(0)
+        .expect_said("processes of an earlier run that was killed");
 }
 
 /// The program behind a shell that has a view of its own of the machine's mounts.
 fn with_mounts(place: &Place, set_up: &str, spec: &str) -> Finished {
-    let manifest = place.manifest(spec);
-    let plain = place.command(&["run", manifest.to_str().unwrap()]);
-    let mut command = Command::new("unshare");
-    command
-        .args(["--mount", "sh", "-ec"])
-        .arg(format!("{set_up}\nexec \"$@\""))
-        .arg("sh")
-        .arg(plain.get_program())
-        .args(plain.get_args());
-    for (name, value) in plain.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
+    let script = format!("{set_up}\nexec \"$@\"");
+    let arguments = ["--mount", "sh", "-ec", &script, "sh"];
+    let plain = place.run_command(spec);
+    let mut command = behind(Command::new("unshare"), &arguments, &plain);
     let finished = finished(command.output().unwrap());
     place.nothing_is_left(&finished.stderr);
     finished
@@ -321,18 +268,13 @@ fn with_mounts(place: &Place, set_up: &str, spec: &str) -> Finished {
 
 #[test]
 fn without_control_groups_the_run_goes_on_with_one_note_if_there_are_limits() {
-    need_python!();
-    if !may_limit() {
-        return;
-    }
-    let nothing = "mount -t tmpfs none /sys/fs/cgroup";
+    need_limits!();
     for (limits, notes) in [
         ("limits: {memory: 2Gi, cpu: 1}", 1),
         ("requests: {cpu: 1}", 0),
     ] {
         let spec = format!("{limits}\njob: {{command: ['true']}}");
-        let finished = with_mounts(&Place::new(), nothing, &spec);
-        assert_eq!(finished.code, 0, "{}", finished.stderr);
+        let finished = with_mounts(&Place::new(), NO_GROUPS, &spec).expect(0);
         let told = "note: memory and cpu limits are not enforced (workers still watch their own memory): \
                     no control groups are mounted here\n";
         assert_eq!(
@@ -347,10 +289,7 @@ fn without_control_groups_the_run_goes_on_with_one_note_if_there_are_limits() {
 
 #[test]
 fn version_two_holds_each_process_of_a_run_that_has_a_group_of_its_own() {
-    need_python!();
-    if !may_limit() {
-        return;
-    }
+    need_limits!();
     let group = format!("try-run-{}", std::process::id());
     let set_up = format!(
         "mount -t cgroup2 none /sys/fs/cgroup\nmkdir /sys/fs/cgroup/{group}\necho $$ > /sys/fs/cgroup/{group}/cgroup.procs"
@@ -360,8 +299,7 @@ fn version_two_holds_each_process_of_a_run_that_has_a_group_of_its_own() {
 job:
   command: [sh, -c, 'grep ^0:: /proc/self/cgroup; setsid sleep 1000 & exit 0']
 ";
-    let finished = with_mounts(&Place::new(), &set_up, spec);
-    assert_eq!(finished.code, 0, "{}", finished.stderr);
+    let finished = with_mounts(&Place::new(), &set_up, spec).expect(0);
     let place = finished.text();
     assert!(
         place.starts_with(&format!("0::/{group}/daskjob-run-"))

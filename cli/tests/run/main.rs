@@ -10,6 +10,7 @@ mod examples;
 mod harness;
 mod limits;
 mod outcomes;
+mod output;
 mod refusals;
 mod surroundings;
 mod virtual_environment;

@@ -1,6 +1,6 @@
 //! How jobs end by themselves: exit codes, retries, deadlines, losses, and the status that tells of them.
 
-use crate::harness::{Finished, Place, need_python, outcome};
+use crate::harness::{Finished, Place, need_python, outcome, with_client};
 
 #[test]
 fn the_exit_code_is_that_of_the_program() {
@@ -13,9 +13,8 @@ fn the_exit_code_is_that_of_the_program() {
         ("kill -KILL $$$$", 137),
         ("kill -TERM $$$$", 143),
     ] {
-        let finished =
-            Place::new().run_job(&format!("job: {{command: [sh, -c, '{program}']}}"), &[]);
-        assert_eq!(finished.code, code, "{program}: {}", finished.stderr);
+        let spec = format!("job: {{command: [sh, -c, '{program}']}}");
+        Place::new().run_job(&spec, &[]).expect(code);
     }
 }
 
@@ -114,16 +113,11 @@ job:
 #[test]
 fn retries_have_a_bound() {
     need_python!();
-    let finished = Place::new().run_job(
+    let finished = outcome(
         "backoffLimit: 1\njob: {command: [sh, -c, 'echo try; exit 4']}",
-        &["--output", "json"],
+        4,
     );
-    assert_eq!(
-        (finished.code, finished.text().matches("try\n").count()),
-        (4, 2),
-        "{}",
-        finished.stderr
-    );
+    assert_eq!(finished.text().matches("try\n").count(), 2);
     assert_eq!(finished.status()["attempt"], 2);
 }
 
@@ -161,31 +155,25 @@ workers: {env: [{name: DASK_DISTRIBUTED__WORKER__PRELOAD, value: 'import time; t
 #[test]
 fn a_program_that_is_not_there_is_named() {
     need_python!();
-    let finished = Place::new().run_job("job: {command: [pyhton, main.py]}", &[]);
-    assert_eq!(finished.code, 127);
-    finished.expect_said("the program pyhton (spec.job.command[0]) was not found");
+    Place::new()
+        .run_job("job: {command: [pyhton, main.py]}", &[])
+        .expect(127)
+        .expect_said("the program pyhton (spec.job.command[0]) was not found");
 }
 
 #[test]
 fn a_lost_worker_is_replaced() {
     need_python!();
     let place = Place::new();
-    let spec = "
-job:
-  command: [python, main.py]
-  files:
-    main.py: |
-      import time
-      from dask.distributed import Client
-      client = Client()
-      client.wait_for_workers(1, timeout=60)
-      before = set(client.scheduler_info()['workers'])
-      print('ready', flush=True)
-      while not set(client.scheduler_info()['workers']) - before:
-          time.sleep(0.1)
-      print('replaced', client.submit(sum, [1, 2]).result(), flush=True)
+    let program = "
+client.wait_for_workers(1, timeout=60)
+before = set(client.scheduler_info()['workers'])
+print('ready', flush=True)
+while not set(client.scheduler_info()['workers']) - before:
+    time.sleep(0.1)
+print('replaced', client.submit(sum, [1, 2]).result(), flush=True)
 ";
-    let running = place.start_job(spec, &["--output", "json"]);
+    let running = place.start_job(&with_client("", program), &["--output", "json"]);
     running.until_said("ready");
     let worker = place.processes_with("daskjob worker");
     running.signal(worker[0], rustix::process::Signal::KILL);
@@ -200,30 +188,25 @@ job:
 
 /// Tasks that take a while on two workers; their sum does not depend on who is killed meanwhile.
 const TAKES_A_WHILE: &str = "
-job:
-  command: [python, main.py]
-  files:
-    main.py: |
-      import time
-      from dask.distributed import Client
-      def slow(number):
-          print('begun', number, flush=True)
-          time.sleep(0.3)
-          return number
-      client = Client()
-      client.wait_for_workers(2, timeout=60)
-      parts = client.map(slow, range(24))
-      while sum(part.done() for part in parts) < 4:
-          time.sleep(0.05)
-      print('works', flush=True)
-      print('sum', client.submit(sum, parts).result(), flush=True)
-workers: {numberOfWorkers: 2, threads: 1}
+def slow(number):
+    print('begun', number, flush=True)
+    time.sleep(0.3)
+    return number
+client.wait_for_workers(2, timeout=60)
+parts = client.map(slow, range(24))
+while sum(part.done() for part in parts) < 4:
+    time.sleep(0.05)
+print('works', flush=True)
+print('sum', client.submit(sum, parts).result(), flush=True)
 ";
+
+const TWO_WORKERS: &str = "workers: {numberOfWorkers: 2, threads: 1}";
 
 /// Kills the first process with this text in its command line while the tasks run.
 fn ends_well_without(text: &str) -> Finished {
     let place = Place::new();
-    let running = place.start_job(TAKES_A_WHILE, &["--output", "json"]);
+    let spec = with_client(TWO_WORKERS, TAKES_A_WHILE);
+    let running = place.start_job(&spec, &["--output", "json"]);
     running.until_said("works");
     running.signal(place.processes_with(text)[0], rustix::process::Signal::KILL);
     let finished = running.end().expect(0);
@@ -255,24 +238,16 @@ fn a_python_process_killed_while_a_job_runs_is_started_again_by_its_worker() {
 fn every_worker_is_ours() {
     need_python!();
     let place = Place::new();
-    let spec = "
-job:
-  command: [python, main.py]
-  files:
-    main.py: |
-      import time
-      from dask.distributed import Client, get_worker
-      client = Client()
-      client.wait_for_workers(2, timeout=60)
-      def where(number):
-          return get_worker().address
-      used = set(client.gather(client.map(where, range(40), pure=False)))
-      assert used <= set(client.scheduler_info()['workers'])
-      print(*sorted(used), flush=True)
-      time.sleep(3)
-workers: {numberOfWorkers: 2, threads: 1}
+    let program = "
+client.wait_for_workers(2, timeout=60)
+def where(number):
+    return get_worker().address
+used = set(client.gather(client.map(where, range(40), pure=False)))
+assert used <= set(client.scheduler_info()['workers'])
+print(*sorted(used), flush=True)
+time.sleep(3)
 ";
-    let running = place.start_job(spec, &[]);
+    let running = place.start_job(&with_client(TWO_WORKERS, program), &[]);
     running.until_said("tcp://127.0.0.1:");
     // Whoever listens at those addresses.
     let ours = place.processes_with("daskjob worker");
@@ -345,8 +320,7 @@ fn a_program_may_shut_its_cluster_down_itself() {
 job:
   command: [python, -c, 'import time; from dask.distributed import Client; client = Client(); client.wait_for_workers(1); client.shutdown(); time.sleep(1); print(\"alone\")']
 ";
-    let finished = Place::new().run_job(spec, &[]).expect(0);
-    assert_eq!(finished.text(), "alone\n");
+    Place::new().run_job(spec, &[]).expect_printed("alone\n");
 }
 
 #[test]
@@ -360,38 +334,36 @@ fn an_idle_interactive_cluster_ends_by_itself() {
 
 /// Tasks that end when told to, so that the load stays until the group has grown, however slow the machine is.
 const WAVE: &str = "
+import pathlib, tempfile
+told = pathlib.Path(tempfile.gettempdir(), 'told')
+def until_told(number):
+    while not told.exists():
+        time.sleep(0.05)
+futures = client.map(until_told, range(40))
+while len(client.scheduler_info()['workers']) < 3:
+    time.sleep(0.05)
+print('grown', flush=True)
+told.touch()
+kept = client.submit(sum, [1, 2])
+client.gather(futures)
+del futures
+while len(client.scheduler_info()['workers']) > 1:
+    time.sleep(0.05)
+print('shrunk, kept', kept.result(), flush=True)
+time.sleep(1)
+";
+
+const ADAPTS_SOON: &str = "
 env:
 - {name: DASK_DISTRIBUTED__ADAPTIVE__INTERVAL, value: 200ms}
 - {name: DASK_DISTRIBUTED__ADAPTIVE__WAIT_COUNT, value: '2'}
-job:
-  command: [python, main.py]
-  files:
-    main.py: |
-      import pathlib, tempfile, time
-      from dask.distributed import Client
-      told = pathlib.Path(tempfile.gettempdir(), 'told')
-      def until_told(number):
-          while not told.exists():
-              time.sleep(0.05)
-      client = Client()
-      futures = client.map(until_told, range(40))
-      while len(client.scheduler_info()['workers']) < 3:
-          time.sleep(0.05)
-      print('grown', flush=True)
-      told.touch()
-      kept = client.submit(sum, [1, 2])
-      client.gather(futures)
-      del futures
-      while len(client.scheduler_info()['workers']) > 1:
-          time.sleep(0.05)
-      print('shrunk, kept', kept.result(), flush=True)
-      time.sleep(1)
 workers: {minimum: 1, maximum: 3}
 ";
 
 fn grows_and_shrinks(engine: &str) {
+    let spec = with_client(ADAPTS_SOON, WAVE);
     let finished = Place::new()
-        .run_job(WAVE, &["--output", "json", "--engine", engine])
+        .run_job(&spec, &["--output", "json", "--engine", engine])
         .expect(0);
     assert!(
         finished.text().contains("grown\nshrunk, kept 3"),

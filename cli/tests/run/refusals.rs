@@ -61,13 +61,14 @@ fn what_cannot_be_read_is_a_sentence() {
         ("broken.yaml", "the manifest is not YAML: "),
     ] {
         let finished = place.run(&["run", place.here().join(name).to_str().unwrap()]);
-        assert_eq!(finished.code, 2, "{}", finished.stderr);
-        assert!(finished.stderr.contains(sentence), "{}", finished.stderr);
+        let finished = finished.expect(2);
+        finished.expect_said(sentence);
         no_stack_trace(&finished);
     }
-    let finished = place.run(&["validate", "nowhere.yaml"]);
-    assert_eq!(finished.code, 2, "{}", finished.stderr);
-    finished.expect_said("cannot read nowhere.yaml: there is no such file");
+    place
+        .run(&["validate", "nowhere.yaml"])
+        .expect(2)
+        .expect_said("cannot read nowhere.yaml: there is no such file");
 }
 
 #[test]
@@ -109,29 +110,19 @@ fn validate_answers_programs_in_json() {
 
 #[test]
 fn a_suspended_job_is_explained() {
-    let finished = Place::new().run_job("suspend: true\njob: {command: [x]}", &[]);
-    assert_eq!(finished.code, 2);
-    assert!(
-        finished
-            .stderr
-            .contains("spec.suspend: a suspended job runs nothing"),
-        "{}",
-        finished.stderr
-    );
+    Place::new()
+        .run_job("suspend: true\njob: {command: [x]}", &[])
+        .expect(2)
+        .expect_said("spec.suspend: a suspended job runs nothing");
 }
 
 #[test]
 fn a_secret_of_the_cluster_must_be_in_the_shell() {
     let spec = "env: [{name: DASKJOB_TEST_SECRET, valueFrom: {secretKeyRef: {name: a, key: b}}}]\njob: {command: [x]}";
-    let finished = Place::new().run_job(spec, &[]);
-    assert_eq!(finished.code, 2);
-    assert!(
-        finished
-            .stderr
-            .contains("set DASKJOB_TEST_SECRET in your shell"),
-        "{}",
-        finished.stderr
-    );
+    Place::new()
+        .run_job(spec, &[])
+        .expect(2)
+        .expect_said("set DASKJOB_TEST_SECRET in your shell");
 }
 
 #[test]
@@ -179,14 +170,11 @@ fn a_python_without_distributed_is_a_sentence() {
 
 #[test]
 fn a_command_for_a_cluster_says_how_to_name_one() {
-    let finished = Place::new().run(&["list", "--kubeconfig", "/does/not/exist"]);
-    assert_eq!(finished.code, 2);
-    for said in [
-        "the kubeconfig /does/not/exist cannot be used",
-        "remedy: give another with --kubeconfig",
-    ] {
-        assert!(finished.stderr.contains(said), "{}", finished.stderr);
-    }
+    let finished = Place::new()
+        .run(&["list", "--kubeconfig", "/does/not/exist"])
+        .expect(2);
+    finished.expect_said("the kubeconfig /does/not/exist cannot be used");
+    finished.expect_said("remedy: give another with --kubeconfig");
 }
 
 #[test]
@@ -199,12 +187,7 @@ fn a_job_is_refused_before_any_cluster_is_asked() {
         "--kubeconfig",
         "/does/not/exist",
     ]);
-    assert_eq!(finished.code, 2);
-    assert!(
-        finished.stderr.contains("apiVersion: is missing"),
-        "{}",
-        finished.stderr
-    );
+    finished.expect(2).expect_said("apiVersion: is missing");
 }
 
 /// A kubeconfig for a server at this address.
@@ -224,13 +207,9 @@ fn a_cluster_that_does_not_answer_is_told_with_what_to_look_at() {
     let address = nobody.local_addr().unwrap().to_string();
     drop(nobody);
     let finished = place.run(&["list", "--kubeconfig", &kubeconfig(&place, &address)]);
-    assert_eq!(finished.code, 70, "{}", finished.stderr);
-    assert!(
-        finished.stderr.contains("the cluster cannot be reached")
-            && finished.stderr.contains("kubectl cluster-info"),
-        "{}",
-        finished.stderr
-    );
+    let finished = finished.expect(70);
+    finished.expect_said("the cluster cannot be reached");
+    finished.expect_said("kubectl cluster-info");
 }
 
 #[test]
@@ -250,13 +229,7 @@ fn a_cluster_without_the_definition_is_told_with_how_to_install_it() {
     });
     let place = Place::new();
     let finished = place.run(&["list", "--kubeconfig", &kubeconfig(&place, &address)]);
-    assert_eq!(finished.code, 70, "{}", finished.stderr);
-    assert!(
-        finished
-            .stderr
-            .contains("this cluster does not know DaskJobs")
-            && finished.stderr.contains("helm install daskjob-operator"),
-        "{}",
-        finished.stderr
-    );
+    let finished = finished.expect(70);
+    finished.expect_said("this cluster does not know DaskJobs");
+    finished.expect_said("helm install daskjob-operator");
 }

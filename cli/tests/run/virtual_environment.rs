@@ -126,14 +126,14 @@ fn what_pip_could_not_install_is_said_with_a_remedy_and_never_used_half_made() {
         return;
     };
     let failed = bare.run();
-    assert_eq!(failed.code, 70, "{}", failed.stderr);
+    let failed = failed.expect(70);
     for said in [
         "making a virtual environment in",
         "pip install failed (exit status: 1); is the package index reachable?",
         "No matching distribution found for",
         "--python",
     ] {
-        assert!(failed.stderr.contains(said), "{said}: {}", failed.stderr);
+        failed.expect_said(said);
     }
     // What is there looks like an environment, but lacks its mark; a trace shows that it is not used again.
     let half_made = bare.environments();

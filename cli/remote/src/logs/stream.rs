@@ -198,7 +198,7 @@ impl Source {
                 count => lines.push(&buffer[..count]),
             };
             let bytes = position.new_of(pieces, show);
-            if !bytes.is_empty() && show.console.pass_on(Stream::Output, &bytes).await.is_err() {
+            if !bytes.is_empty() && show.console.pass_on(Stream::Output, bytes).await.is_err() {
                 return Ok(false);
             }
             if count == 0 {

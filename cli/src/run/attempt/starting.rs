@@ -188,6 +188,7 @@ impl Attempt<'_> {
             directories,
             manifest_directory,
             console,
+            passing,
             number,
             ..
         } = self.setting;
@@ -229,7 +230,7 @@ impl Attempt<'_> {
             directory,
             leaf: self.leaf(Who::Runner),
         };
-        match launch.shown(console, &self.exits) {
+        match launch.shown(console, passing, &self.exits) {
             Ok((pid, tail)) => self.runner = Some(Runner { pid, tail }),
             Err(error) => return Some(self.not_started(Role::Runner, &name, &error.to_string())),
         }

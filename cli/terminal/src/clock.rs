@@ -1,4 +1,4 @@
-//! The only place of these commands that reads the clock.
+//! The only place of `daskjob`'s commands that reads the clock.
 
 use std::time::{Duration, Instant, SystemTime};
 
