@@ -24,7 +24,15 @@ from distributed.worker_memory import parse_memory_limit
 
 from daskjob import methods, program
 from daskjob.certificates import Certificates
-from daskjob.processes import BETWEEN_LOOKS_S, START_LIMIT_S, SchedulerProcess, StartError, WorkerProcess, logger
+from daskjob.processes import (
+    BETWEEN_LOOKS_S,
+    SHORT_LIVES,
+    START_LIMIT_S,
+    SchedulerProcess,
+    StartError,
+    WorkerProcess,
+    logger,
+)
 
 LOOPBACK = "127.0.0.1"
 
@@ -124,6 +132,8 @@ class LocalCluster(SpecCluster):
         if host is None and interface is None:
             host = LOOPBACK
         self.processes = True
+        self._is_up = False
+        self._failed_in_a_row = 0
         n_workers, threads_per_worker = _shape(n_workers, threads_per_worker)
         memory_limit = _memory_limit(memory_limit, n_workers)
         path = program.find()
@@ -202,6 +212,8 @@ class LocalCluster(SpecCluster):
             # Nobody is there to be told; trying would take as long as a connection may.
             self.shutdown_scheduler = False
             await self.scheduler.close()
+        elif isinstance(self.scheduler, SchedulerProcess):
+            self.scheduler.goes_last()
         await super()._close()
         self._let_go()
         self._certificates.remove()
@@ -216,16 +228,35 @@ class LocalCluster(SpecCluster):
         deadline = asyncio.get_running_loop().time() + START_LIMIT_S
         while missing := [it for it in self.workers.values() if not self._is_settled(it)]:
             if asyncio.get_running_loop().time() > deadline:
-                names = ", ".join(str(worker.name) for worker in missing)
-                raise StartError(f"the scheduler has not heard of worker {names} after {START_LIMIT_S} s")
+                for worker in missing:
+                    worker.failure = StartError(f"the scheduler has not heard of {worker.title} after {START_LIMIT_S} s")
+                break
             await asyncio.sleep(BETWEEN_LOOKS_S)
-        for worker in self.workers.values():
-            if worker.failure is not None:
-                raise worker.failure
+        failed = [worker for worker in self.workers.values() if worker.failure is not None]
+        if failed and not self._is_up:
+            raise failed[0].failure
+        self._is_up = True
+        for worker in failed:
+            await self._give_up(worker)
+
+    async def _give_up(self, worker: WorkerProcess) -> None:
+        """Nobody waits for what `scale` or `adapt` has started: that it failed is told, once, and another may be tried."""
+        failure, worker.failure = worker.failure, None
+        self._failed_in_a_row += 1
+        if self._failed_in_a_row > SHORT_LIVES:
+            # As in stock it counts as one that was asked for: who adapts would go on like this forever.
+            logger.error("%s\nno other is tried in its place: scale down, and up again once the cause is gone", failure)
+            return
+        logger.error("%s", failure)
+        await worker.close()
+        self.workers.pop(worker.name, None)
+        self.worker_spec.pop(worker.name, None)
 
     def _is_settled(self, worker: WorkerProcess) -> bool:
-        worker.registered = worker.registered or worker.name in self.observed
-        return worker.registered or worker.status != Status.running
+        if not worker.registered and worker.name in self.observed:
+            worker.registered = True
+            self._failed_in_a_row = 0
+        return worker.registered or worker.failure is not None or worker.status != Status.running
 
     def _update_worker_status(self, op, msg):
         super()._update_worker_status(op, msg)

@@ -54,6 +54,7 @@ class Program(ProcessInterface):
         self._said: collections.deque[str] = collections.deque(maxlen=LINES_KEPT)
         self._tasks: set[asyncio.Task] = set()
         self._ending = False
+        self._is_shown = True
 
     async def start(self) -> None:
         await self._spawn()
@@ -90,6 +91,8 @@ class Program(ProcessInterface):
     def _show(self, lines: list[bytes]) -> None:
         texts = [line.decode(errors="replace") for line in lines]
         self._said.extend(texts)
+        if not self._is_shown:
+            return
         with contextlib.suppress(AttributeError, OSError, ValueError):
             sys.stderr.write("".join(f"{text}\n" for text in texts))
             sys.stderr.flush()
@@ -177,10 +180,19 @@ class SchedulerProcess(Program):
             return
         self.status = Status.closed
         if self.address is not None:
-            logger.error("the scheduler at %s %s; its workers end too", self.address, self._how_it_ended())
+            # Who tells it to end, as `Client.shutdown` does, knows.
+            level = logging.ERROR if self.process.returncode else logging.INFO
+            logger.log(level, "the scheduler at %s %s; its workers end too", self.address, self._how_it_ended())
             end_the_rest = self.on_loss and self.on_loss()
             if end_the_rest:
                 await end_the_rest()
+
+    def goes_last(self) -> None:
+        """From now on its workers are ended: nothing is to be saved from them, and what it says of that is no news."""
+        self._ending = True
+        self._is_shown = False
+        if self.status == Status.running:
+            self.status = Status.closing
 
     @property
     def is_lost(self) -> bool:
@@ -211,6 +223,14 @@ class WorkerProcess(Program):
         self.name = name
         self.title = f"worker {name}"
         self.registered = False
+
+    async def start(self) -> None:
+        try:
+            await super().start()
+        except OSError as error:
+            # Stock expects that a worker which does not start says so later.
+            self.failure = StartError(f"{self.title} cannot be started: {error}")
+            self.status = Status.running
 
     async def _watch(self) -> None:
         short_lives = 0

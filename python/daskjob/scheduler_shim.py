@@ -425,7 +425,8 @@ def refuse_hooks(plugin) -> None:
     if unsupported:
         raise NotImplementedError(
             f"the scheduler plugin {type(plugin).__name__} overrides {', '.join(unsupported)}, which the daskjob scheduler "
-            f"does not call; it calls {', '.join(sorted(SUPPORTED_HOOKS))}. `engine: dask` runs the same job on stock Dask"
+            f"does not call; it calls {', '.join(sorted(SUPPORTED_HOOKS))}. `engine: dask` in a job, or "
+            "distributed.LocalCluster in Python, does"
         )
 
 

@@ -357,6 +357,45 @@ def test_worker_that_does_not_start_is_told_in_its_own_words(marked):
         LocalCluster(n_workers=1, worker_arguments=["--no-such-flag"], **SMALL)
 
 
+def break_new_workers(cluster):
+    """Workers that begin from now on end at once; returns what makes it good again."""
+    good = cluster.new_spec
+    options = {**good["options"], "command": [*good["options"]["command"], "--no-such-flag"]}
+    cluster.new_spec = {**good, "options": options}
+    return lambda: setattr(cluster, "new_spec", good)
+
+
+def test_worker_that_does_not_start_later_is_told_once_and_tried_again(cluster, client, caplog):
+    told = "worker 2 ended with exit code 2:\nerror: unexpected argument '--no-such-flag'"
+    mend = break_new_workers(cluster)
+    for times in (1, 2):
+        cluster.scale(3)
+        eventually(lambda: caplog.text.count(told) == times)
+        eventually(lambda: set(cluster.workers) == set(cluster.worker_spec) == {0, 1})
+    cluster.scale(2)
+    client.sync(lambda: cluster._correct_state())
+    assert caplog.text.count(told) == 2 and "Traceback" not in caplog.text
+    mend()
+    cluster.scale(3)
+    client.wait_for_workers(3, timeout=60)
+    assert names_of(client) == {0, 1, 2}
+
+
+def test_adapting_does_not_go_on_forever_with_workers_that_do_not_start(cluster, client, caplog):
+    mend = break_new_workers(cluster)
+    cluster.adapt(minimum=3, maximum=3, interval="50ms")
+    eventually(lambda: "no other is tried in its place" in caplog.text)
+    tried = caplog.text.count("--no-such-flag")
+    assert cluster.plan == {0, 1, 2}, "who adapts has what it wants"
+    client.sync(lambda: asyncio.sleep(0.5))
+    assert caplog.text.count("--no-such-flag") == tried
+    mend()
+    cluster.adapt(minimum=2, maximum=2, interval="50ms")
+    eventually(lambda: set(cluster.workers) == {0, 1})
+    cluster.adapt(minimum=3, maximum=3, interval="50ms")
+    client.wait_for_workers(3, timeout=60)
+
+
 def test_lost_scheduler_is_told_and_its_workers_end(marked, caplog):
     # Whoever tried to reach the dead scheduler would do so for as long.
     with dask.config.set({"distributed.comm.timeouts.connect": "10m"}):
