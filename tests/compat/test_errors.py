@@ -10,6 +10,7 @@ from distributed import CancelledError, wait
 
 import tasks
 from cluster import NANNIED
+from differences import differs
 from eventually import eventually
 
 # A worker that its task ends is replaced; that it is not tried four times saves time.
@@ -127,6 +128,16 @@ def test_result_that_cannot_be_pickled(client):
     assert future.status == "finished"
     with pytest.raises(TypeError, match="serialize|pickle"):
         future.result()
+
+
+@differs(worker="stock", why="its message of a traceback that cannot be pickled ends the client's listening", runs=False)
+def test_endless_recursion_is_told(client):
+    def descends(level):
+        return descends(level + 1)
+
+    with pytest.raises(RecursionError):
+        client.submit(descends, 0).result(timeout=60)
+    assert client.submit(sum, [1, 2]).result(timeout=60) == 3
 
 
 def test_result_that_cannot_be_unpickled(client):

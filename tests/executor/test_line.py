@@ -4,6 +4,7 @@ import operator
 import pickle
 import struct
 import time
+import traceback
 
 import pytest
 from dask._task_spec import TaskRef
@@ -58,6 +59,37 @@ def test_an_error_carries_exception_traceback_and_texts(executor):
     assert "in fails" in message[5] and "daskjob" not in message[5]
     assert pickle.loads(message[3]).tb_frame.f_code.co_name == "fails"
     assert message[6] <= message[7]
+
+
+def test_endless_recursion_is_an_error_with_a_short_traceback(executor):
+    def descends(level):
+        return descends(level + 1)
+
+    message = executor.outcome(executor.begin(descends, 0))
+    assert isinstance(exception_of(message), RecursionError)
+    frames = list(traceback.walk_tb(pickle.loads(message[3])))
+    assert 2 <= len(frames) <= 40 and {frame.f_code.co_name for frame, _ in frames} >= {"descends"}
+
+
+def test_a_traceback_that_cannot_be_pickled_is_none_and_never_a_text(executor):
+    # As `error_message` leaves it, which clients take for the end of the connection.
+    def fails():
+        from distributed.protocol import pickle as stock
+
+        plain = stock.dumps
+
+        def dumps(value, *arguments, **named):
+            if type(value).__name__ != "traceback":
+                return plain(value, *arguments, **named)
+            stock.dumps = plain
+            raise TypeError("not this one")
+
+        stock.dumps = dumps
+        raise ValueError("so it is")
+
+    message = executor.outcome(executor.begin(fails))
+    assert repr(exception_of(message)) == "ValueError('so it is')"
+    assert message[3] is None and "in fails" in message[5]
 
 
 def test_a_long_exception_is_cut_as_in_stock(executor):

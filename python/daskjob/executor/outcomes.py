@@ -7,6 +7,7 @@ Owns the wording of `done` and `erred`. Must not know threads. Invariant: nothin
 from __future__ import annotations
 
 import sys
+from types import TracebackType
 
 from dask.utils import typename
 from distributed import core
@@ -16,6 +17,10 @@ from distributed.protocol import pickle as distributed_pickle
 from .values import size_of
 
 TYPES_AT_MOST = 1000
+
+#: A traceback that is longer, as that of endless recursion, can often not be pickled; of it these are kept at either end.
+FRAMES_AT_MOST = 100
+FRAMES_KEPT = 20
 
 
 class Types:
@@ -54,12 +59,11 @@ def erred(run, error: BaseException, start: float | None, stop: float | None, th
             raise RuntimeError(f"{type(error).__name__}, which cannot be shown or pickled")
         except RuntimeError as replacement:
             message = error_message(replacement)
-    traceback = message["traceback"]
     return [
         "erred",
         run,
         bare(message["exception"]),
-        None if traceback is None else bare(traceback),
+        traceback_of(message),
         printable(message["exception_text"]),
         printable(message["traceback_text"]),
         start,
@@ -68,13 +72,37 @@ def erred(run, error: BaseException, start: float | None, stop: float | None, th
     ]
 
 
+def traceback_of(message: dict) -> bytes | None:
+    """Where it cannot be pickled its text stands there, at which clients stop listening; so they get none."""
+    if message["traceback"] is None:
+        return None
+    data = bare(message["traceback"])
+    try:
+        is_text = isinstance(distributed_pickle.loads(data), str)
+    except Exception:
+        is_text = True
+    return None if is_text else data
+
+
 def without_our_frames(error: BaseException) -> None:
-    """Users see their own code, not who called it."""
+    """Users see their own code, not who called it, and of what is too long beginning and end."""
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_frame.f_globals.get("__package__") == __package__:
         traceback = traceback.tb_next
     if traceback is not None:
-        error.__traceback__ = traceback
+        error.__traceback__ = shortened(traceback)
+
+
+def shortened(traceback: TracebackType) -> TracebackType:
+    parts = [traceback]
+    while parts[-1].tb_next is not None:
+        parts.append(parts[-1].tb_next)
+    if len(parts) <= FRAMES_AT_MOST:
+        return traceback
+    whole = None
+    for part in reversed(parts[:FRAMES_KEPT] + parts[-FRAMES_KEPT:]):
+        whole = TracebackType(whole, part.tb_frame, part.tb_lasti, part.tb_lineno)
+    return whole
 
 
 def traceback_of_handled():
