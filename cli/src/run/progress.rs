@@ -23,7 +23,7 @@ impl Progress {
                 .tasks
                 .saturating_sub(finished + counts.processing + counts.erred);
             line.push_str(&format!(
-                ", tasks {finished} finished, {} running, {waiting} waiting",
+                ", tasks {finished} finished, {} on workers, {waiting} waiting",
                 counts.processing
             ));
             if counts.erred > 0 {
@@ -61,7 +61,7 @@ mod tests {
         progress.rate = 12.4;
         assert_eq!(
             progress.line(),
-            "workers 1/2, tasks 3 finished, 3 running, 4 waiting, 1 erred, 12/s"
+            "workers 1/2, tasks 3 finished, 3 on workers, 4 waiting, 1 erred, 12/s"
         );
     }
 }
