@@ -162,3 +162,49 @@ impl EngineArgs {
             .max(1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    const HELP: &str = include_str!("../help.txt");
+
+    /// The options of one command that say what is measured; the others name programs.
+    fn options(command: &clap::Command) -> Vec<String> {
+        let programs = [
+            "python",
+            "daskjob",
+            "daskjob-worker",
+            "dask-kubernetes-python",
+        ];
+        command
+            .get_arguments()
+            .filter_map(|argument| argument.get_long())
+            .filter(|name| *name != "help" && !programs.contains(name))
+            .map(|name| format!("--{name}"))
+            .collect()
+    }
+
+    #[test]
+    fn the_help_of_xtask_has_every_measurement_and_option() {
+        for command in Args::command().get_subcommands() {
+            assert!(HELP.contains(&format!("\n  {} ", command.get_name())));
+            for option in options(command) {
+                assert!(HELP.contains(&format!("\n  {option} ")), "{option}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_examples_of_that_help_are_understood() {
+        let examples: Vec<_> = HELP
+            .lines()
+            .filter_map(|line| line.strip_prefix("  cargo xtask "))
+            .collect();
+        assert_eq!(examples.len(), 3);
+        for example in examples {
+            Args::try_parse_from(example.split(' ')).unwrap();
+        }
+    }
+}

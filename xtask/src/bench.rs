@@ -9,6 +9,9 @@ use crate::python;
 const DASK_KUBERNETES: &str = "bench/requirements-dask-kubernetes.txt";
 const DASK_KUBERNETES_PYTHON: &str = "DASKJOB_BENCH_DASK_KUBERNETES_PYTHON";
 
+/// What `cargo xtask bench --help` adds; the program's own tests keep it true.
+pub const HELP: &str = include_str!("../../bench/help.txt");
+
 pub fn run(arguments: &[String]) -> Result<()> {
     let python = python::environment(crate::gate::CURRENT_REQUIREMENTS)?;
     Run::cargo()

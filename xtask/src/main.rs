@@ -44,7 +44,8 @@ enum Task {
     Check,
     /// Write the generated files: CRD manifests, the examples among the manifests, and what is made from the Helm chart
     Generate(GenerateArgs),
-    /// Measure side by side with stock Dask
+    /// Measure side by side: the engine with stock Dask, the operator with dask-kubernetes'
+    #[command(after_help = bench::HELP)]
     Bench(BenchArgs),
     /// A real Kubernetes for the tests: start it, end it, look at it
     #[command(subcommand)]
@@ -88,8 +89,13 @@ struct GenerateArgs {
 
 #[derive(Args)]
 struct BenchArgs {
-    /// What to measure (`engine`), and its options; `engine --help` lists them
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    /// What to measure, `engine` or `operator`, and its options
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "engine|operator"
+    )]
     arguments: Vec<String>,
 }
 
