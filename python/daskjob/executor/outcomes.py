@@ -89,16 +89,19 @@ def without_our_frames(error: BaseException) -> None:
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_frame.f_globals.get("__package__") == __package__:
         traceback = traceback.tb_next
-    if traceback is not None:
-        error.__traceback__ = shortened(traceback)
-
-
-def shortened(traceback: TracebackType) -> TracebackType:
+    if traceback is None:
+        return
     parts = [traceback]
     while parts[-1].tb_next is not None:
         parts.append(parts[-1].tb_next)
-    if len(parts) <= FRAMES_AT_MOST:
-        return traceback
+    error.__traceback__ = traceback
+    if len(parts) > FRAMES_AT_MOST:
+        error.__traceback__ = ends_of(parts)
+        if sys.version_info >= (3, 11):
+            error.add_note(f"{len(parts) - 2 * FRAMES_KEPT} calls between the first and the last are not shown")
+
+
+def ends_of(parts: list[TracebackType]) -> TracebackType:
     whole = None
     for part in reversed(parts[:FRAMES_KEPT] + parts[-FRAMES_KEPT:]):
         whole = TracebackType(whole, part.tb_frame, part.tb_lasti, part.tb_lineno)
