@@ -190,7 +190,7 @@ fn a_command_beside_is_started_once_where_it_does_not_fail() {
     let waiting = place.start(place.launcher(&flags, &["sh", "-c", script]));
     let _scheduler = scheduler(&place, port);
     // A launcher that does not start beside tells when the scheduler answers.
-    place.run(&["--scheduler", &address(port)], &["true"]);
+    place.run(&["--scheduler", &address], &["true"]);
     std::thread::sleep(Duration::from_millis(300));
     std::fs::write(place.path().join("done"), "").unwrap();
     let ended = waiting.end();
