@@ -23,6 +23,8 @@ use worker_core::Event;
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 const TELL_LIMIT: Duration = Duration::from_secs(5);
 const GOODBYE: Duration = Duration::from_secs(2);
+/// For files to be removed, plugins of the nanny to be taken down and the process to end.
+const LAST_STEPS: Duration = Duration::from_millis(600);
 /// Of what is left, this part is for the scheduler to read the goodbye.
 const GOODBYE_PART: u32 = 4;
 
@@ -45,7 +47,7 @@ enum Drained {
 
 impl Ending {
     pub fn new(life: &Rc<Life>, end: &End) -> Self {
-        let margin = Duration::from_secs(DRAIN_MARGIN_SECONDS);
+        let margin = Duration::from_secs(DRAIN_MARGIN_SECONDS) - LAST_STEPS;
         let is_bounded = matches!(end, End::Retire { .. });
         Self {
             life: Rc::clone(life),
