@@ -18,15 +18,14 @@ class Clockwork:
         self.line, self.tasks, self.worker = line, tasks, worker
         self.profile_seconds = profile_seconds
         self.is_asleep = False
-        self.bell = threading.Lock()
-        self.bell.acquire()
+        self.bell = threading.Event()
         self.next_cycle = 0.0
 
     def wake(self) -> None:
         """By the control thread only, behind what it queued."""
         if self.is_asleep:
             self.is_asleep = False
-            self.bell.release()
+            self.bell.set()
 
     def run(self) -> None:
         idle_ticks = 0
@@ -56,8 +55,9 @@ class Clockwork:
             self.worker.cycle_profile()
 
     def sleep(self) -> None:
+        self.bell.clear()  # it may have rung when this did not sleep after all
         self.is_asleep = True
         if self.tasks.runs or self.line.outbox:  # came before it could know
             self.is_asleep = False
             return
-        self.bell.acquire()
+        self.bell.wait()
