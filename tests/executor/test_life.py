@@ -6,7 +6,7 @@ import time
 
 import pytest
 from distributed.protocol import loads
-from harness import Ended, Executor
+from harness import Ended, Executor, message_frames
 
 
 def add(a, b):
@@ -135,3 +135,32 @@ def test_one_that_hangs_tells_where_when_it_is_aborted(tmp_path):
         executor.process.send_signal(signal.SIGABRT)
         assert executor.exit_code() == -signal.SIGABRT
         assert "in hangs_here" in executor.said()
+
+
+def test_what_is_asked_while_functions_at_exit_run_is_let_go(tmp_path):
+    begun, ends = tmp_path / "begun", tmp_path / "ends"
+
+    def stays(begun, ends):
+        import atexit
+        import pathlib
+        import time
+
+        def wait():
+            pathlib.Path(begun).touch()
+            while not pathlib.Path(ends).exists():
+                time.sleep(0.01)
+
+        atexit.register(wait)
+
+    with Executor() as executor:
+        executor.run(stays, str(begun), str(ends))
+        executor.send(["close", "scheduler-close"])
+        deadline = time.monotonic() + 30
+        while not begun.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        executor.send(["call", 7001, "ping", message_frames({"op": "ping", "reply": True})], ["ping", 7002])
+        executor.expect("pong", 7002)
+        ends.touch()
+        assert executor.exit_code() == 0
+        assert "failed" not in executor.said()

@@ -100,13 +100,13 @@ class Control:
         self.on_loop(requests.answer(self.worker, self.line, request, op, frames))
 
     def hear(self, op, frames) -> None:
-        self.loop.call_soon_threadsafe(self.stream.put_nowait, (op, self.opened(frames)))
+        self.soon(self.stream.put_nowait, (op, self.opened(frames)))
 
     def opened(self, frames) -> list:
         return Parcel(b"", self.arrivals.frames(frames)).buffers()
 
     def transition(self, changes) -> None:
-        self.loop.call_soon_threadsafe(self.worker.transition, changes)
+        self.soon(self.worker.transition, changes)
 
     def set_status(self, text) -> None:
         self.worker._status = Status.lookup[text]
@@ -115,10 +115,21 @@ class Control:
         self.line.post(["pong", number])
 
     def close(self, reason) -> None:
-        self.loop.call_soon_threadsafe(self.closing.set_result, reason)
+        self.soon(self.closing.set_result, reason)
 
     def on_loop(self, coroutine) -> None:
-        self.loop.call_soon_threadsafe(self.begin, coroutine)
+        if not self.soon(self.begin, coroutine):
+            coroutine.close()
+
+    def soon(self, function, argument) -> bool:
+        """False where the loop has closed: the process ends, maybe slowly, and who asks hears of that instead."""
+        try:
+            self.loop.call_soon_threadsafe(function, argument)
+        except RuntimeError:
+            if not self.loop.is_closed():
+                raise
+            return False
+        return True
 
     def begin(self, coroutine) -> None:
         task = self.loop.create_task(coroutine)
