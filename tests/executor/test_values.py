@@ -304,6 +304,58 @@ def test_what_is_lent_is_read_where_it_is_and_stays_until_it_is_returned():
             pass
 
 
+def poured_with(executor, request, keys):
+    """What comes out of a pipe that a fetch brings, and what it should be: the lent frames one behind the other."""
+    outlet, inlet = os.pipe()
+    executor.send(["fetch", request, keys, 0], descriptors=[inlet])
+    os.close(inlet)
+    _, _, found, failed, more = executor.expect("values", request)
+    assert not failed and not more
+    large = [bytes(frame) for _, (_, frames) in found for frame in frames if len(frame) >= 64 << 10]
+    return outlet, b"".join(large)
+
+
+def test_what_is_lent_is_poured_into_a_pipe_in_order():
+    with Executor() as executor:
+        executor.send(["lend", True])
+        names = ("numpy", "numpy 2d, other order", "pandas", "bytes", "list of arrays")
+        for name in names:
+            executor.outcome(executor.begin(pickle.loads, pickle.dumps(THINGS[name]), key=name))
+        executor.outcome(executor.begin(numpy.arange, 3 * MEGABYTE, key="larger than a pipe"))
+        outlet, expected = poured_with(executor, 500_000, [*names, "larger than a pipe"])
+        with open(outlet, "rb") as pipe:
+            assert len(expected) > 24 * MEGABYTE and pipe.read() == expected
+
+
+def test_a_pipe_is_closed_where_nothing_is_lent_into_it(executor):
+    executor.outcome(executor.begin(int, 5, key="small"))
+    for request, keys in [(600_000, ["small"]), (600_001, ["nobody has it"])]:
+        outlet, inlet = os.pipe()
+        executor.send(["fetch", request, keys, 0], descriptors=[inlet])
+        os.close(inlet)
+        with open(outlet, "rb") as pipe:
+            assert pipe.read() == b""
+
+
+def test_whoever_reads_no_further_ends_the_pouring_and_nothing_else():
+    def pouring_threads():
+        import threading
+
+        return sum(thread.name == "daskjob-pour" for thread in threading.enumerate())
+
+    with Executor() as executor:
+        executor.send(["lend", True])
+        # A task may have given the signal its own meaning again.
+        executor.client_run(lambda: __import__("signal").signal(13, __import__("signal").SIG_DFL))
+        executor.outcome(executor.begin(numpy.arange, 3 * MEGABYTE, key="value"))
+        outlet, expected = poured_with(executor, 700_000, ["value"])
+        assert os.read(outlet, 1000) == expected[:1000] and executor.client_run(pouring_threads) == 1
+        os.close(outlet)
+        while executor.client_run(pouring_threads):
+            pass
+        assert same(executor.value("value"), numpy.arange(3 * MEGABYTE))
+
+
 def test_an_executor_that_lends_takes_no_memory_for_what_it_serves():
     with Executor() as executor:
         executor.send(["lend", True])

@@ -6,6 +6,8 @@
 
 mod big;
 
+use std::any::Any;
+use std::io;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -138,6 +140,22 @@ impl FrameDecoder {
         }
         let room = self.received.capacity() - self.received.len();
         Room::Growing((&mut self.received).limit(room))
+    }
+
+    /// Whether what comes next belongs to memory that was given.
+    pub fn may_draw(&self) -> bool {
+        match &self.stage {
+            Stage::Body(body) => matches!(body.big, Some(Big::Given(_))),
+            Stage::Prelude => false,
+        }
+    }
+
+    /// Moves what waits in the stream to where it belongs, unread: none where it is to be read to [`Self::buffer`] now.
+    pub fn draw(&mut self, stream: &dyn Any) -> Option<io::Result<usize>> {
+        match &mut self.stage {
+            Stage::Body(body) => body.big.as_mut()?.draw(stream),
+            Stage::Prelude => None,
+        }
     }
 
     /// Gives bytes at once instead of reading them into [`Self::buffer`].

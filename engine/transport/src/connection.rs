@@ -14,9 +14,10 @@ use protocol::{
     DecodeError, FrameDecoder, FrameError, FrameMemory, Frames, Limits, Value, decode_message,
     encode_value, frames,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 
 use crate::lent::{Frame, LentFrame};
+use crate::spring::Spring;
 use crate::stream::{ReadSide, WriteSide};
 
 /// How much of a lent frame is read at once: little enough to stay in the processor's cache until it is sent.
@@ -153,7 +154,7 @@ impl FrameReader {
             if let Some(frames) = self.decoder.next_message()? {
                 return Ok(Some(frames));
             }
-            let read = self.side.read_buf(&mut self.decoder.buffer()).await;
+            let read = self.read().await;
             if read.or_else(closed_is_end).map_err(RecvError::Read)? == 0 {
                 return if self.decoder.is_between_messages() {
                     Ok(None)
@@ -162,6 +163,21 @@ impl FrameReader {
                 };
             }
         }
+    }
+
+    /// More of the message, moved to where it belongs by the system, or read.
+    async fn read(&mut self) -> io::Result<usize> {
+        if let Some(stream) = self.side.plain()
+            && self.decoder.may_draw()
+        {
+            let drawn = stream
+                .async_io(Interest::READABLE, || self.decoder.draw(stream).transpose())
+                .await?;
+            if let Some(count) = drawn {
+                return Ok(count);
+            }
+        }
+        self.side.read_buf(&mut self.decoder.buffer()).await
     }
 
     /// A message that has arrived already, without waiting for more bytes.
@@ -212,9 +228,13 @@ impl FrameWriter {
         self.send(&encode_value(message)).await
     }
 
-    /// Sends one message, some frames of which are read only then, piece by piece. When one of these cannot be read the
-    /// stream is unusable.
-    pub async fn send_lent(&mut self, message: Vec<Frame>) -> io::Result<()> {
+    /// Sends one message, some frames of which come out of the spring or are read only then, piece by piece. When one of
+    /// these cannot be read the stream is unusable.
+    pub async fn send_lent(
+        &mut self,
+        message: Vec<Frame>,
+        mut spring: Option<&mut Spring>,
+    ) -> io::Result<()> {
         let lengths: Vec<usize> = message.iter().map(Frame::len).collect();
         let mut joined = frames::prelude(&lengths);
         let mut scratch = Vec::new();
@@ -230,7 +250,8 @@ impl FrameWriter {
                 Frame::Lent(frame) => {
                     let pieces = VecDeque::from([joined.split().freeze()]);
                     self.write_pieces(pieces).await?;
-                    self.write_lent(&*frame, &mut scratch).await?;
+                    let spring = spring.as_deref_mut();
+                    self.write_lent(&*frame, spring, &mut scratch).await?;
                 }
             }
         }
@@ -238,14 +259,31 @@ impl FrameWriter {
         self.side.flush().await
     }
 
-    async fn write_lent(&mut self, frame: &dyn LentFrame, scratch: &mut Vec<u8>) -> io::Result<()> {
-        scratch.resize(LENT_BYTES.min(frame.len()), 0);
-        for at in (0..frame.len()).step_by(scratch.len().max(1)) {
-            let part = &mut scratch[..LENT_BYTES.min(frame.len() - at)];
-            frame.read(at, part)?;
+    async fn write_lent(
+        &mut self,
+        frame: &dyn LentFrame,
+        spring: Option<&mut Spring>,
+        scratch: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        let mut done = 0;
+        if let (Some(spring), Some(socket)) = (spring, self.side.plain()) {
+            done = spring.pour(socket, frame.len()).await?;
+        }
+        if done < frame.len() {
+            scratch.resize(LENT_BYTES, 0);
+        }
+        while done < frame.len() {
+            let part = &mut scratch[..LENT_BYTES.min(frame.len() - done)];
+            frame.read(done, part)?;
             self.side.write_all(part).await?;
+            done += part.len();
         }
         Ok(())
+    }
+
+    /// Whether bytes are on the connection as they are, so that a [`Spring`] is of use.
+    pub fn is_plain(&self) -> bool {
+        self.side.plain().is_some()
     }
 
     /// Sends what [`frames::encode`] made.

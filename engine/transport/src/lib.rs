@@ -15,6 +15,7 @@ mod reach;
 mod resolve;
 mod security;
 mod socket;
+mod spring;
 mod stream;
 
 pub use connect::{ConnectError, Connector, with_sources};
@@ -30,4 +31,6 @@ pub use pool::{CallError, Pool};
 pub use resolve::{ResolveError, resolve};
 pub use security::{Security, SecurityError, TlsSettings, TlsVersion, https_acceptor};
 pub use socket::configure as configure_socket;
+pub use spring::Spring;
+pub use stream::PlainStream;
 pub use tokio_rustls::TlsAcceptor;

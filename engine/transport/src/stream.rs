@@ -9,6 +9,9 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_rustls::TlsStream;
 
+/// What an unencrypted connection reads from: memory for frames may draw from it.
+pub type PlainStream = TcpStream;
+
 /// What arrives.
 #[derive(Debug)]
 pub enum ReadSide {
@@ -21,6 +24,24 @@ pub enum ReadSide {
 pub enum WriteSide {
     Plain(OwnedWriteHalf),
     Encrypted(tokio::io::WriteHalf<TlsStream<TcpStream>>),
+}
+
+impl ReadSide {
+    pub fn plain(&self) -> Option<&PlainStream> {
+        match self {
+            Self::Plain(side) => Some(side.as_ref()),
+            Self::Encrypted(_) => None,
+        }
+    }
+}
+
+impl WriteSide {
+    pub fn plain(&self) -> Option<&PlainStream> {
+        match self {
+            Self::Plain(side) => Some(side.as_ref()),
+            Self::Encrypted(_) => None,
+        }
+    }
 }
 
 pub fn split_plain(stream: TcpStream) -> (ReadSide, WriteSide) {

@@ -5,16 +5,26 @@
     reason = "a failed step is the failure of its test"
 )]
 
+use std::any::Any;
+use std::io::Write;
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::messages::Handshake;
-use protocol::{Frames, Limits, Payload, Value, array, decode_message, encode_value, frames, map};
+use protocol::{
+    FrameMemory, FrameRegion, Frames, Limits, Payload, Value, array, decode_message, encode_value,
+    frames, map,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use transport::{
     CallError, Connection, Connector, EstablishError, Frame, LentFrame, ListenOptions, Listener,
-    OutboxError, Pool, outbox,
+    OutboxError, PlainStream, Pool, Spring, outbox,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -94,6 +104,80 @@ async fn messages_pass_in_both_directions() {
     assert!(ours.recv().await.unwrap().is_none());
 }
 
+/// Memory that draws from the stream itself, so often at most, and is read to otherwise.
+#[derive(Debug)]
+struct Drawing {
+    at_most: usize,
+    drawn: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct DrawingRegion(Vec<u8>, usize, Arc<AtomicUsize>);
+
+impl FrameMemory for Drawing {
+    fn allocate(&self, bytes: usize) -> Option<Box<dyn FrameRegion>> {
+        let drawn = Arc::clone(&self.drawn);
+        Some(Box::new(DrawingRegion(vec![0; bytes], self.at_most, drawn)))
+    }
+}
+
+impl FrameRegion for DrawingRegion {
+    fn part(&mut self, part: Range<usize>) -> &mut [u8] {
+        &mut self.0[part]
+    }
+
+    fn draw(&mut self, part: Range<usize>, stream: &dyn Any) -> Option<std::io::Result<usize>> {
+        let stream = stream.downcast_ref::<PlainStream>()?;
+        if self.2.load(Ordering::Relaxed) >= self.1 {
+            return None;
+        }
+        let drawn = stream.try_read(&mut self.0[part]);
+        self.2.fetch_add(drawn.is_ok().into(), Ordering::Relaxed);
+        Some(drawn)
+    }
+
+    fn freeze(self: Box<Self>) -> Bytes {
+        self.0.into()
+    }
+}
+
+#[tokio::test]
+async fn memory_may_draw_from_the_stream_and_stop_to_at_any_time() {
+    for at_most in [0, 1, 3, usize::MAX] {
+        let listener = listener().await;
+        let drawn = Arc::new(AtomicUsize::new(0));
+        let connector = Connector {
+            memory: Some(Arc::new(Drawing {
+                at_most,
+                drawn: Arc::clone(&drawn),
+            })),
+            ..Connector::default()
+        };
+        let address = listener.listen_address();
+        let (ours, theirs) = tokio::join!(connector.connect(&address), async {
+            listener.accept().await.establish().await
+        });
+        let (mut ours, mut theirs) = (ours.unwrap(), theirs.unwrap());
+        let content = |len: usize| Bytes::from((0..len).map(|at| at as u8).collect::<Vec<_>>());
+        let frames = [10, 70_000, 5_000_003, 0, 200_000, 3].map(content).to_vec();
+        let message = Frames(frames);
+        for _ in 0..2 {
+            let (sent, received) = tokio::join!(theirs.send(&message), ours.recv());
+            sent.unwrap();
+            assert_eq!(received.unwrap().unwrap(), message);
+        }
+        let drawn = drawn.load(Ordering::Relaxed);
+        assert!(drawn <= at_most && (drawn > 0) == (at_most > 0));
+        theirs
+            .writer
+            .send(&Frames(vec![content(100)]))
+            .await
+            .unwrap();
+        drop(theirs);
+        assert!(ours.recv().await.unwrap().is_some() && ours.recv().await.unwrap().is_none());
+    }
+}
+
 #[derive(Debug)]
 struct Lent(Vec<u8>, bool);
 
@@ -125,7 +209,7 @@ async fn frames_that_are_lent_arrive_like_others() {
         Frame::Here(small.clone()),
     ];
     let sending = async {
-        ours.writer.send_lent(message).await.unwrap();
+        ours.writer.send_lent(message, None).await.unwrap();
         ours.writer.send(&Frames(vec![small.clone()])).await
     };
     let receiving = async { (theirs.recv().await.unwrap(), theirs.recv().await.unwrap()) };
@@ -152,9 +236,77 @@ async fn a_lent_frame_that_is_gone_breaks_the_connection_and_not_the_message() {
         Frame::Here(Bytes::from_static(b"head")),
         Frame::Lent(Box::new(Lent(vec![1; 100_000], false))),
     ];
-    assert!(ours.writer.send_lent(message).await.is_err());
+    assert!(ours.writer.send_lent(message, None).await.is_err());
     drop(ours);
     assert!(theirs.recv().await.is_err());
+}
+
+/// Pours this much of the content, then waits for the signal with its end of the pipe open.
+fn pourer(
+    pipe: OwnedFd,
+    content: Vec<u8>,
+) -> (JoinHandle<std::io::Result<()>>, std::sync::mpsc::Sender<()>) {
+    let (over, waits) = std::sync::mpsc::channel();
+    let pouring = std::thread::spawn(move || {
+        let mut pipe = std::fs::File::from(pipe);
+        let poured = pipe.write_all(&content);
+        let _over = waits.recv();
+        poured
+    });
+    (pouring, over)
+}
+
+#[tokio::test]
+async fn what_is_poured_is_not_read_and_what_is_not_poured_in_time_is() {
+    for poured in [0, 100_000, 5_000_000, 5_000_007, 10_000_014] {
+        let (mut ours, mut theirs) = pair().await;
+        let (mut spring, pipe) = Spring::new().unwrap();
+        let (pouring, over) = pourer(pipe, vec![1; poured]);
+        let lent = || Frame::Lent(Box::new(Lent(vec![2; 5_000_007], true)));
+        let message = vec![Frame::Here(Bytes::from_static(b"head")), lent(), lent()];
+        let sending = async { ours.writer.send_lent(message, Some(&mut spring)).await };
+        let (sent, received) = tokio::join!(sending, theirs.recv());
+        sent.unwrap();
+        let frames = received.unwrap().unwrap().0;
+        let found = [&frames[1][..], &frames[2][..]].concat();
+        assert_eq!(found.len(), 10_000_014);
+        // Where it runs dry is a matter of time, that nothing is missing or twice is not.
+        let from_pipe = found.iter().take_while(|byte| **byte == 1).count();
+        assert!(from_pipe <= poured && found[from_pipe..].iter().all(|byte| *byte == 2));
+        assert_eq!(spring.is_dry(), from_pipe < 10_000_014);
+        drop((spring, over));
+        let _broken_pipe = pouring.join().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_closes_early_leaves_the_rest_to_be_read() {
+    let (mut ours, mut theirs) = pair().await;
+    let (mut spring, pipe) = Spring::new().unwrap();
+    drop(pipe);
+    let message = vec![Frame::Lent(Box::new(Lent(vec![2; 3_000_000], true)))];
+    let sending = async { ours.writer.send_lent(message, Some(&mut spring)).await };
+    let (sent, received) = tokio::join!(sending, theirs.recv());
+    sent.unwrap();
+    assert_eq!(received.unwrap().unwrap().0, [vec![2; 3_000_000]]);
+    assert!(spring.is_dry());
+}
+
+#[tokio::test]
+async fn whoever_pours_for_a_peer_that_is_gone_is_told_by_the_pipe() {
+    let (mut ours, theirs) = pair().await;
+    let (mut spring, pipe) = Spring::new().unwrap();
+    let (pouring, over) = pourer(pipe, vec![1; 64 << 20]);
+    let message = vec![Frame::Lent(Box::new(Lent(vec![2; 64 << 20], true)))];
+    let sending = async {
+        let sent = ours.writer.send_lent(message, Some(&mut spring)).await;
+        drop(spring);
+        sent
+    };
+    let (sent, ()) = tokio::join!(sending, async { drop(theirs) });
+    assert!(sent.is_err());
+    drop(over);
+    assert!(pouring.join().unwrap().is_err());
 }
 
 #[tokio::test]

@@ -274,7 +274,7 @@ impl Machine {
             Readable::InExecutor => {
                 let (request, fetched) = self.requests.fetch();
                 let keys = [key.clone()];
-                self.line.say(|line| line.fetch(request, &keys));
+                self.line.say(|line| line.fetch(request, &keys, None));
                 Err(fetched)
             }
             Readable::Here(payload) => Ok(payload),

@@ -68,6 +68,8 @@ pub struct Life {
     pub executor_pid: Cell<u32>,
     /// The process whose values are read, once it lends them.
     pub lender: Cell<i32>,
+    /// When it last did not pour in time what it lends.
+    slow_to_pour: Cell<Time>,
     pub memory: Arc<SharedMemory>,
     pub status: Cell<WorkerStatus>,
     /// The scheduler's clock less ours.
@@ -155,6 +157,8 @@ impl Default for Bandwidth {
 const TELLING_BYTES: u64 = 1_000_000;
 /// Between two collections of garbage.
 const COLLECTION_SECONDS: f64 = 10.0;
+/// An interpreter that was too busy to pour is not asked again for so long.
+const SLOW_SECONDS: f64 = 1.0;
 
 impl Bandwidth {
     pub fn measured(&mut self, peer: &str, bytes: u64, seconds: f64) {
@@ -200,6 +204,7 @@ impl Life {
             http_port: parts.http_port,
             executor_pid: Cell::new(parts.executor_pid),
             lender: Cell::new(0),
+            slow_to_pour: Cell::default(),
             memory: parts.memory,
             status: Cell::new(WorkerStatus::Init),
             scheduler_delay_seconds: Cell::new(0.0),
@@ -249,6 +254,16 @@ impl Life {
         {
             warn!(error = %transport::with_sources(&failure), "the scheduler could not be told");
         }
+    }
+
+    pub fn found_slow_to_pour(&self) {
+        self.slow_to_pour.set(clock::now());
+    }
+
+    /// Whether the executor may be expected to pour what it lends.
+    pub fn lends_freely(&self) -> bool {
+        let slow = clock::now().seconds_since(self.slow_to_pour.get());
+        self.lender.get() != 0 && slow > SLOW_SECONDS
     }
 
     /// Values that cannot be read where they are come as copies from now on.

@@ -454,6 +454,7 @@ fn begin(
         tokio::join!(
             heartbeat::run(&own, registered.heartbeat_interval),
             watch::memory(&own),
+            watch::kept_memory(&own),
             watch::keep_alive(&own),
             watch::find_missing(&own),
             watch::hanging(&own),

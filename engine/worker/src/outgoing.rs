@@ -1,7 +1,7 @@
 //! Values for peers: from this process, from disk or from the executor, acknowledged by whoever asked.
 
 use crate::errors;
-use crate::executor::lent::{self, Loan, Piece};
+use crate::executor::lent::{self, Loan, Piece, Unacknowledged};
 use crate::life::Life;
 use crate::machine::{Machine, Stopped};
 use crate::peers;
@@ -18,21 +18,25 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tracing::warn;
-use transport::Frame;
+use transport::{Frame, Spring};
 use worker_core::may_serve;
+
+/// From so much on the executor is asked to pour what it lends: below, the wait for its threads costs more than it saves.
+const POURED_BYTES: u64 = 2 << 20;
 
 /// Values that were asked for, and where the rest of them is.
 struct Reading {
     here: Vec<(Key, Serialized)>,
     on_disk: Vec<(Key, Spilled)>,
     in_executor: Option<oneshot::Receiver<Fetched>>,
+    spring: Option<Spring>,
     nbytes: u64,
 }
 
 impl Machine {
-    fn read(&mut self, keys: &[Key]) -> Reading {
+    fn read(&mut self, keys: &[Key], may_pour: bool) -> Reading {
         let (mut here, mut on_disk, mut to_fetch) = (Vec::new(), Vec::new(), Vec::new());
-        let mut nbytes = 0;
+        let (mut nbytes, mut lent_bytes) = (0, 0);
         for key in keys {
             let Some(held) = self.core.held(key) else {
                 continue;
@@ -41,19 +45,27 @@ impl Machine {
             match self.values.readable(held.value, held.location) {
                 Some(Readable::Here(payload)) => here.push((key.clone(), (&payload).into())),
                 Some(Readable::OnDisk(spilled)) => on_disk.push((key.clone(), spilled)),
-                Some(Readable::InExecutor) => to_fetch.push(key.clone()),
+                Some(Readable::InExecutor) => {
+                    to_fetch.push(key.clone());
+                    lent_bytes += held.nbytes;
+                }
                 None => {}
             }
         }
+        let may_pour = may_pour && lent_bytes >= POURED_BYTES && self.life.lends_freely();
+        // Without a pipe it is read where it is.
+        let pipe = may_pour.then(Spring::new).and_then(Result::ok);
+        let (spring, inlet) = pipe.unzip();
         let in_executor = (!to_fetch.is_empty()).then(|| {
             let (request, fetched) = self.requests.fetch();
-            self.line.say(|line| line.fetch(request, &to_fetch));
+            self.line.say(|line| line.fetch(request, &to_fetch, inlet));
             fetched
         });
         Reading {
             here,
             on_disk,
             in_executor,
+            spring,
             nbytes,
         }
     }
@@ -64,12 +76,16 @@ impl Machine {
 struct Reply {
     values: Vec<(Key, Serialized)>,
     loan: Option<Rc<Loan>>,
+    spring: Option<Spring>,
     nbytes: u64,
 }
 
 /// Those of the values that are held; what is not is left out.
-async fn read(life: &Life, keys: Vec<Key>) -> Result<Reply, Stopped> {
-    let reading = life.handle.call(move |machine| machine.read(&keys)).await?;
+async fn read(life: &Life, keys: Vec<Key>, may_pour: bool) -> Result<Reply, Stopped> {
+    let reading = life
+        .handle
+        .call(move |machine| machine.read(&keys, may_pour));
+    let reading = reading.await?;
     let mut values = reading.here;
     if !reading.on_disk.is_empty() {
         let (on_disk, memory) = (reading.on_disk, Arc::clone(&life.memory));
@@ -94,6 +110,7 @@ async fn read(life: &Life, keys: Vec<Key>) -> Result<Reply, Stopped> {
     Ok(Reply {
         values,
         loan,
+        spring: reading.spring,
         nbytes: reading.nbytes,
     })
 }
@@ -175,11 +192,31 @@ pub async fn get_data(visit: &mut Visit<'_>, request: &Request) -> Result<(), Co
         return Ok(visit.writer.send_value(&busy).await?);
     }
     let mut transfer = Transfer::begin(life);
-    let reply = read(life, keys).await?;
+    let reply = read(life, keys, visit.writer.is_plain()).await?;
     transfer.of(reply.nbytes);
-    let sent = visit.writer.send_lent(reply.message()).await;
-    sent.inspect_err(|failure| life.stop_lending_after(failure))?;
-    match visit.reader.recv_value().await? {
+    send(visit, reply).await
+}
+
+/// Until the peer has it, or is gone.
+async fn send(visit: &mut Visit<'_>, mut reply: Reply) -> Result<(), ConnectionError> {
+    let mut spring = reply.spring.take();
+    let kept = Unacknowledged::new(reply.loan.clone().filter(|_| spring.is_some()));
+    let sent = visit
+        .writer
+        .send_lent(reply.message(), spring.as_mut())
+        .await;
+    if spring.is_some_and(|spring| spring.is_dry()) {
+        visit.life.found_slow_to_pour();
+    }
+    let heard: Result<_, ConnectionError> = match sent {
+        Ok(()) => visit.reader.recv_value().await.map_err(Into::into),
+        Err(failure) => {
+            visit.life.stop_lending_after(&failure);
+            Err(failure.into())
+        }
+    };
+    kept.settled();
+    match heard? {
         Some(acknowledgement) if acknowledgement.is_str("OK") => Ok(()),
         _ => Err(ConnectionError::NotAcknowledged),
     }

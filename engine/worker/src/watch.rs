@@ -12,6 +12,7 @@ use worker_core::Event;
 /// Of the time between two measures, at most one part in so many goes into measuring.
 const MEASURE_SHARE: f64 = 50.0;
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
+const KEPT_WITHOUT_USE: Duration = Duration::from_secs(30);
 const FIND_MISSING: Duration = Duration::from_secs(1);
 /// For a process that was killed to end, and to be seen to have.
 const LATELY: Duration = Duration::from_secs(10);
@@ -66,6 +67,15 @@ pub async fn find_missing(life: &Life) {
                 machine.events.push(Event::FindMissing);
             }
         })));
+    }
+}
+
+/// Memory for frames that is kept for the next ones goes where none come.
+pub async fn kept_memory(life: &Life) {
+    let mut asked = 0;
+    loop {
+        tokio::time::sleep(KEPT_WITHOUT_USE).await;
+        asked = life.memory.let_go_if_idle(asked);
     }
 }
 

@@ -553,8 +553,8 @@ def at_the_end_of_its_lifetime_a_worker_hands_over_and_begins_again():
     assert future.result(PATIENCE) == 42 and all(worker.poll() is None for worker in scene.workers)
 
 
-def run(rule, worker_program, scheduler_program=""):
-    steps = globals()[rule]()
+def run(rules, rule, worker_program, scheduler_program=""):
+    steps = rules[rule]()
     try:
         wanted = next(steps)
     except StopIteration:
@@ -596,4 +596,4 @@ def run(rule, worker_program, scheduler_program=""):
 
 
 if __name__ == "__main__":
-    run(*sys.argv[1:])
+    run(globals(), *sys.argv[1:])

@@ -33,7 +33,7 @@ class Control:
             "cancel": tasks.cancel,
             "put": self.put,
             "drop": self.drop,
-            "fetch": values.fetch,
+            "fetch": self.fetch,
             "call": self.call,
             "stream": self.hear,
             "transition": self.transition,
@@ -92,6 +92,9 @@ class Control:
         if actors:
             for key in keys:
                 actors.pop(key, None)
+
+    def fetch(self, request, keys, pipe=None) -> None:
+        self.values.fetch(request, keys, None if pipe is None else self.arrivals.pipe(pipe))
 
     def call(self, request, op, frames) -> None:
         if op in CHANGES_MODULES:

@@ -207,7 +207,7 @@ class Arrivals:
     __slots__ = ("descriptors", "segments")
 
     def __init__(self, descriptors: list[int]):
-        self.descriptors = descriptors
+        self.descriptors: list[int | None] = descriptors
         self.segments: dict[int, Segment] = {}
 
     def frames(self, frames) -> list:
@@ -223,10 +223,15 @@ class Arrivals:
             segment = self.segments[index] = Segment.received(self.descriptors[index])
         return Piece(segment, offset, length)
 
+    def pipe(self, index: int) -> int:
+        """The end of one, which is the caller's from here on."""
+        descriptor, self.descriptors[index] = self.descriptors[index], None
+        return descriptor
+
     def close_others(self) -> None:
         """What no frame named."""
         for index, descriptor in enumerate(self.descriptors):
-            if index not in self.segments:
+            if index not in self.segments and descriptor is not None:
                 os.close(descriptor)
 
 

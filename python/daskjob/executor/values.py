@@ -28,7 +28,7 @@ from distributed.protocol.serialize import (
 )
 from distributed.protocol.utils import msgpack_opts
 
-from . import memory
+from . import memory, pouring
 from .memory import Departures, Parcel
 
 MISSING = object()
@@ -112,14 +112,14 @@ class Values:
                 for key in keys:
                     self.forget_parcel(key)
         if not all(type(value) in PLAIN for value in dropped):
-            self.requests.put((None, dropped))  # what ends may take its time, or run code of its own
+            self.requests.put((None, dropped, None))  # what ends may take its time, or run code of its own
 
     def forget_parcel(self, key) -> None:
         if self.parcels.pop(key, None) is not None and (size := self.copies.pop(key, None)) is not None:
             self.copied_bytes -= size
 
     def collect(self) -> None:
-        self.requests.put((COLLECT, None))
+        self.requests.put((COLLECT, None, None))
 
     def lend(self, wanted: bool) -> None:
         """Whether the worker can read what is in this process."""
@@ -127,11 +127,11 @@ class Values:
 
     def returned(self, requests) -> None:
         returned = [self.lent.pop(request, None) for request in requests]
-        self.requests.put((None, returned))
+        self.requests.put((None, returned, None))
 
-    def fetch(self, request, keys) -> None:
+    def fetch(self, request, keys, pipe=None) -> None:
         held = self.held
-        self.requests.put((request, [(key, held.get(key, MISSING)) for key in keys]))
+        self.requests.put((request, [(key, held.get(key, MISSING)) for key in keys], pipe))
 
     # -- from tasks and plugins ----------------------------------------------------------------------------------------
 
@@ -161,15 +161,19 @@ class Values:
 
     def serve(self) -> None:
         while True:
-            request, entries = self.requests.get()
+            request, entries, pipe = self.requests.get()
             if request is COLLECT:
                 collect()
             elif request is not None:
-                self.answer(request, entries)
+                poured = self.answer(request, entries)
+                if pipe is not None:
+                    pouring.pour(pipe, poured)
+                del poured
             del entries
 
-    def answer(self, request, entries) -> None:
-        found, failed, departures, size = [], [], Departures(), 0
+    def answer(self, request, entries) -> list:
+        """What was lent for it, in order."""
+        found, failed, departures, size, all_lent = [], [], Departures(), 0, []
         for key, entry in entries:
             try:
                 parcel, reason = self.parcel_of(key, entry)
@@ -183,12 +187,14 @@ class Values:
                 failed.append([key, pickled(TypeError(reason)), reason])
             if lent := parcel.lent:
                 self.lent.setdefault(request, []).extend(lent)
+                all_lent += lent
             found.append([key, departures.value(parcel)])
             size += sum(map(len, (frame for frame in parcel.frames if type(frame) is bytes))) + parcel.shared_bytes
             if size >= PART_BYTES or len(departures.descriptors) >= PART_DESCRIPTORS:
                 self.line.post_with(["values", request, found, failed, True], departures.descriptors)
                 found, failed, departures, size = [], [], Departures(), 0
         self.line.post_with(["values", request, found, failed, False], departures.descriptors)
+        return all_lent
 
     def parcel_of(self, key, entry) -> tuple[Parcel | None, str | None]:
         if type(entry) is Sealed:

@@ -6,7 +6,9 @@
 use super::BIG_FRAME_BYTES;
 use bytes::buf::{Limit, UninitSlice};
 use bytes::{BufMut, Bytes, BytesMut};
+use std::any::Any;
 use std::fmt::Debug;
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -28,6 +30,18 @@ pub trait FrameMemory: Debug + Send + Sync {
 pub trait FrameRegion: Debug + Send {
     /// This part of it, which is about to be written.
     fn part(&mut self, part: Range<usize>) -> &mut [u8];
+
+    /// Writes what has arrived already.
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        self.part(at..at + bytes.len()).copy_from_slice(bytes);
+    }
+
+    /// Has what waits in a stream moved to the beginning of this part without a look at it; how much that was, 0 at the end
+    /// of the stream. What streams there are, whoever reads from them and whoever gives memory agree upon. None where it
+    /// cannot be done: then it is to be read to [`Self::part`].
+    fn draw(&mut self, _part: Range<usize>, _stream: &dyn Any) -> Option<io::Result<usize>> {
+        None
+    }
 
     /// All that was asked for, whose content stays as it is from here on.
     fn freeze(self: Box<Self>) -> Bytes;
@@ -62,7 +76,7 @@ impl Big {
         );
         match &mut big {
             Self::Heap { buffer, .. } => buffer.extend_from_slice(arrived),
-            Self::Given(run) => run.room().put_slice(arrived),
+            Self::Given(run) => run.put(arrived),
         }
         big
     }
@@ -81,6 +95,14 @@ impl Big {
         }
         let room = buffer.capacity() - buffer.len();
         Room::Growing(buffer.limit(room.min(missing)))
+    }
+
+    /// Moves what waits in the stream, where that can be done.
+    pub fn draw(&mut self, stream: &dyn Any) -> Option<io::Result<usize>> {
+        match self {
+            Self::Given(run) => run.draw(stream),
+            Self::Heap { .. } => None,
+        }
     }
 
     /// The frames, when the last byte of them is there.
@@ -123,8 +145,24 @@ impl Run {
         })
     }
 
+    /// The rest of the place being filled.
+    fn rest(&self) -> Range<usize> {
+        self.filled..self.places[self.current].end
+    }
+
+    /// Less than the first place has room for.
+    fn put(&mut self, arrived: &[u8]) {
+        self.region.put(self.filled, arrived);
+        self.filled += arrived.len();
+    }
+
+    fn draw(&mut self, stream: &dyn Any) -> Option<io::Result<usize>> {
+        let drawn = self.region.draw(self.rest(), stream)?;
+        Some(drawn.inspect(|count| self.filled += count))
+    }
+
     fn room(&mut self) -> Room<'_> {
-        let part = self.filled..self.places[self.current].end;
+        let part = self.rest();
         Room::Given {
             spare: self.region.part(part),
             filled: &mut self.filled,

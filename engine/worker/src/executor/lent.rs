@@ -4,6 +4,7 @@
 //! the loan is over, which is when the last reader is gone.
 
 use bytes::Bytes;
+use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use transport::{Frame, LentFrame};
@@ -42,14 +43,19 @@ impl Piece {
 
 /// What the executor has lent for one request; tells when it is dropped.
 pub struct Loan {
-    over: Option<Box<dyn FnOnce()>>,
+    over: Cell<Option<Box<dyn FnOnce()>>>,
 }
 
 impl Loan {
     pub fn new(over: impl FnOnce() + 'static) -> Rc<Self> {
         Rc::new(Self {
-            over: Some(Box::new(over)),
+            over: Cell::new(Some(Box::new(over))),
         })
+    }
+
+    /// It is never over: nobody will know whether it is still read.
+    fn keep_for_good(&self) {
+        drop(self.over.take());
     }
 }
 
@@ -57,6 +63,30 @@ impl Drop for Loan {
     fn drop(&mut self) {
         if let Some(over) = self.over.take() {
             over();
+        }
+    }
+}
+
+/// A loan until the peer has said that it has everything. What was poured lies in the connection as pages of the executor:
+/// whoever reads it finds what is in them then. Where this is dropped before, because the life of the worker ends, the
+/// executor is never told that the loan is over.
+pub struct Unacknowledged(Option<Rc<Loan>>);
+
+impl Unacknowledged {
+    pub fn new(loan: Option<Rc<Loan>>) -> Self {
+        Self(loan)
+    }
+
+    /// The peer has it, or will not read it any more.
+    pub fn settled(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for Unacknowledged {
+    fn drop(&mut self) {
+        if let Some(loan) = &self.0 {
+            loan.keep_for_good();
         }
     }
 }
@@ -126,6 +156,19 @@ fn read(process: i32, address: u64, into: &mut [u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_loan_that_nobody_acknowledged_is_never_over() {
+        let over = Rc::new(Cell::new(0));
+        let loan = || {
+            let over = Rc::clone(&over);
+            Some(Loan::new(move || over.set(over.get() + 1)))
+        };
+        Unacknowledged::new(loan()).settled();
+        assert_eq!(over.get(), 1);
+        drop(Unacknowledged::new(loan()));
+        assert_eq!(over.get(), 1);
+    }
 
     #[test]
     fn what_lies_in_a_process_is_read_and_what_does_not_is_an_error() {

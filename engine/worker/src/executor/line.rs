@@ -3,7 +3,7 @@
 //! Nobody waits for the executor here: what its socket does not take stays in [`Packets`] until it does.
 
 use super::message::{FromExecutor, MessageError, read_packet};
-use super::packet::{DESCRIPTORS_AT_MOST, Packet, Packets};
+use super::packet::{DESCRIPTORS_AT_MOST, Packet, Packets, Passed};
 use super::shared::SharedMemory;
 use bytes::{Buf, BytesMut};
 use rustix::io::Errno;
@@ -105,7 +105,7 @@ impl Line {
     fn write(&self, packet: &mut Packet) -> Result<(), Errno> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(64))];
         let mut control = SendAncillaryBuffer::new(&mut space);
-        let descriptors: Vec<_> = packet.segments.iter().map(|it| it.descriptor()).collect();
+        let descriptors: Vec<_> = packet.passed.iter().map(Passed::descriptor).collect();
         // Descriptors go with the first byte.
         if packet.written == 0 && !descriptors.is_empty() {
             let fits = control.push(SendAncillaryMessage::ScmRights(&descriptors));

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of tasks' states; `docs/executor-protocol.md` is what both ends keep.
 
+pub mod conduit;
 pub mod lent;
 pub mod line;
 pub mod message;

@@ -14,6 +14,7 @@ use protocol::msgpack::{
 use protocol::{Frames, Key, Payload, Value, encode_value, snippet};
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 pub const DESCRIPTORS_AT_MOST: usize = 64;
@@ -29,8 +30,25 @@ const SHARED_BYTES: usize = 64 * 1024;
 pub struct Packet {
     pub bytes: Vec<u8>,
     pub written: usize,
-    pub segments: Vec<Arc<Segment>>,
+    pub passed: Vec<Passed>,
     messages: u32,
+}
+
+/// What goes with a packet as a descriptor.
+#[derive(Debug)]
+pub enum Passed {
+    Segment(Arc<Segment>),
+    /// The executor's end of it.
+    Pipe(OwnedFd),
+}
+
+impl Passed {
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Segment(segment) => segment.descriptor(),
+            Self::Pipe(end) => end.as_fd(),
+        }
+    }
 }
 
 impl Packet {
@@ -40,7 +58,7 @@ impl Packet {
         Self {
             bytes,
             written: 0,
-            segments: Vec::new(),
+            passed: Vec::new(),
             messages: 0,
         }
     }
@@ -48,7 +66,7 @@ impl Packet {
     fn seal(&mut self) {
         let body = u32::try_from(self.bytes.len() - 8).expect("packets are ended long before");
         self.bytes[..4].copy_from_slice(&body.to_le_bytes());
-        self.bytes[4..8].copy_from_slice(&(self.segments.len() as u32).to_le_bytes());
+        self.bytes[4..8].copy_from_slice(&(self.passed.len() as u32).to_le_bytes());
         self.bytes[8] = 0xdd;
         self.bytes[9..13].copy_from_slice(&self.messages.to_be_bytes());
     }
@@ -104,14 +122,12 @@ impl Packets {
     fn begin_now(&mut self, name: &[u8], parts: usize, frames: &[&[Bytes]]) -> Vec<Vec<Place>> {
         let mut needed = Needed::new(&self.memory);
         let places = frames.iter().map(|frames| needed.place(frames)).collect();
-        let mut segments = needed.segments;
-        let full = self.open.segments.len() + segments.len() > DESCRIPTORS_AT_MOST;
-        if full || self.open.bytes.len() > LONG_BYTES {
-            self.seal();
-        }
-        let base = self.open.segments.len() as u64;
+        let segments = needed.segments;
+        self.make_room(segments.len());
+        let base = self.open.passed.len() as u64;
         segments.iter().for_each(|segment| segment.give());
-        self.open.segments.append(&mut segments);
+        let segments = segments.into_iter().map(Passed::Segment);
+        self.open.passed.extend(segments);
         self.open.messages += 1;
         write_array_len(&mut self.open.bytes, parts);
         self.open.bytes.extend_from_slice(name);
@@ -125,6 +141,14 @@ impl Packets {
         let shift = |places: Vec<Place>| places.into_iter().map(shifted).collect();
         let places: Vec<Vec<Place>> = places;
         places.into_iter().map(shift).collect()
+    }
+
+    /// For a message with so many descriptors.
+    fn make_room(&mut self, descriptors: usize) {
+        let full = self.open.passed.len() + descriptors > DESCRIPTORS_AT_MOST;
+        if full || self.open.bytes.len() > LONG_BYTES {
+            self.seal();
+        }
     }
 
     fn end_drops(&mut self) {
@@ -196,13 +220,20 @@ impl Packets {
         self.dropped.push(key);
     }
 
-    pub fn fetch(&mut self, request: u64, keys: &[Key]) {
-        self.begin(snippet!("fetch"), 3, &[]);
+    /// What is lent of these values is poured into the pipe, where there is one.
+    pub fn fetch(&mut self, request: u64, keys: &[Key], pipe: Option<OwnedFd>) {
+        self.end_drops();
+        self.make_room(1);
+        self.begin(snippet!("fetch"), 3 + usize::from(pipe.is_some()), &[]);
         let out = &mut self.open.bytes;
         write_u64(out, request);
         write_array_len(out, keys.len());
         keys.iter()
             .for_each(|key| out.extend_from_slice(key.as_msgpack()));
+        if let Some(pipe) = pipe {
+            write_u64(out, self.open.passed.len() as u64);
+            self.open.passed.push(Passed::Pipe(pipe));
+        }
     }
 
     pub fn call(&mut self, request: u64, op: &str, frames: &Frames) {

@@ -24,7 +24,7 @@ macro_rules! sources {
     };
 }
 
-const SOURCES: [(&str, &str); 14] = sources![
+const SOURCES: [(&str, &str); 15] = sources![
     "__init__",
     "clockwork",
     "control",
@@ -34,6 +34,7 @@ const SOURCES: [(&str, &str); 14] = sources![
     "memory",
     "nanny",
     "outcomes",
+    "pouring",
     "requests",
     "specs",
     "tasks",

@@ -59,6 +59,10 @@ impl Mapping {
         })
     }
 
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: the mapping is `len` bytes long and lives as long as `self`; the contract of the line says that nobody
         // makes it shorter, or writes to it while we may read.

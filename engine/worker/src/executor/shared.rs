@@ -4,15 +4,20 @@
 //! bound, and until memory is short. What the executor was given comes back when it says that nothing there refers to it.
 //! Invariant: what is handed out to be written is referred to by nobody else.
 
+use super::conduit::Conduit;
 use super::segment::{Mapping, Segment};
 use bytes::Bytes;
 use protocol::frames::{ALIGNMENT, FrameMemory, FrameRegion};
 use rustix::fs::MemfdFlags;
+use std::any::Any;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use transport::PlainStream;
 
 /// Smaller ones are not worth a place among those that are kept.
 const KEPT_BYTES: usize = 1 << 20;
@@ -27,6 +32,7 @@ const AHEAD_BYTES: usize = 2 << 20;
 #[derive(Debug)]
 pub struct SharedMemory {
     books: Mutex<Books>,
+    conduit: Conduit,
     own: Weak<Self>,
 }
 
@@ -40,6 +46,8 @@ struct Books {
     abroad: HashMap<u64, Abroad>,
     /// Of everything that was filled here and still is.
     bytes: u64,
+    /// How often memory was asked for.
+    asked: u64,
 }
 
 #[derive(Debug)]
@@ -69,6 +77,7 @@ impl SharedMemory {
         };
         Arc::new_cyclic(|own| Self {
             books: Mutex::new(books),
+            conduit: Conduit::default(),
             own: Weak::clone(own),
         })
     }
@@ -93,6 +102,15 @@ impl SharedMemory {
         bytes
     }
 
+    /// Gives back what is kept where none was asked for since the number of requests was this; the number now.
+    pub fn let_go_if_idle(&self, asked_before: u64) -> u64 {
+        let asked = self.books().asked;
+        if asked == asked_before {
+            self.let_go();
+        }
+        asked
+    }
+
     /// Memory to be filled.
     pub fn region(&self, bytes: usize) -> io::Result<Region> {
         let kept = self.books().fitting(bytes);
@@ -102,7 +120,7 @@ impl SharedMemory {
             None => self.make(bytes)?,
         };
         Ok(Region {
-            provided: if is_counted { mapping.len } else { 0 },
+            provided: 0,
             mapping: Some(mapping),
             len: bytes,
             is_counted,
@@ -208,6 +226,7 @@ impl SharedMemory {
 impl Books {
     /// The smallest that is large enough and not far too large.
     fn fitting(&mut self, bytes: usize) -> Option<Mapping> {
+        self.asked += 1;
         let fits = |mapping: &&Mapping| mapping.len >= bytes && mapping.len / 2 <= bytes;
         let best = self.kept.iter().filter(fits).min_by_key(|own| own.len)?;
         let inode = best.inode;
@@ -242,7 +261,7 @@ pub struct Region {
     /// None only when it has been taken.
     mapping: Option<Mapping>,
     len: usize,
-    /// Pages are there up to this.
+    /// Pages are there and mapped up to this.
     provided: usize,
     is_counted: bool,
     home: Weak<SharedMemory>,
@@ -280,6 +299,27 @@ impl FrameRegion for Region {
             self.mapping().provide(from, upto - from);
         }
         &mut self.mapping().bytes_mut()[part]
+    }
+
+    /// Through the descriptor: nothing is mapped for it, and who maps what has come finds it there.
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        assert!(at + bytes.len() <= self.len, "a part of what was asked for");
+        if self
+            .mapping()
+            .file()
+            .write_all_at(bytes, at as u64)
+            .is_err()
+        {
+            self.part(at..at + bytes.len()).copy_from_slice(bytes);
+        }
+    }
+
+    fn draw(&mut self, part: Range<usize>, stream: &dyn Any) -> Option<io::Result<usize>> {
+        assert!(part.end <= self.len, "a part of what was asked for");
+        let stream = stream.downcast_ref::<PlainStream>()?;
+        let home = self.home.upgrade()?;
+        home.conduit
+            .draw(stream.as_fd(), self.mapping().file(), part)
     }
 
     fn freeze(self: Box<Self>) -> Bytes {
@@ -352,6 +392,16 @@ mod tests {
         drop(frame);
         assert_eq!(inode(&filled(&memory, LARGE - 5)), first);
         assert_eq!(memory.bytes(), LARGE as u64);
+    }
+
+    #[test]
+    fn memory_nobody_asks_for_is_given_back() {
+        let memory = SharedMemory::new(None);
+        drop(filled(&memory, LARGE));
+        let asked = memory.let_go_if_idle(0);
+        assert_eq!(memory.bytes(), LARGE as u64);
+        assert_eq!(memory.let_go_if_idle(asked), asked);
+        assert_eq!(memory.bytes(), 0);
     }
 
     #[test]
