@@ -364,7 +364,8 @@ def test_an_executor_that_lends_takes_no_memory_for_what_it_serves():
         before = open_descriptors(executor)
         for name in ("numpy", "numpy 2d, other order", "pandas", "bytes", "bytearray", "list of arrays"):
             assert same(executor.value(name), THINGS[name]), name
-        assert open_descriptors(executor) == before
+        # It may have had a file open of something it was importing.
+        assert open_descriptors(executor) <= before
 
 
 def test_an_executor_that_is_to_lend_no_more_copies(executor):
