@@ -41,6 +41,8 @@ pub struct World {
 pub struct Calls {
     pub creates: u32,
     pub status_writes: u32,
+    /// Those of them that may wait for another to join: an operator stores fewer.
+    pub patient_writes: u32,
     pub deletes: u32,
     pub reads: u32,
 }
@@ -199,6 +201,7 @@ impl World {
                 |calls| &mut calls.status_writes,
                 |world| world.job.status = status,
             )?;
+            self.calls.patient_writes += u32::from(write.can_wait);
             stored = true;
         }
         for delete in &plan.delete {
@@ -277,7 +280,6 @@ impl World {
         if let Create::Selector { service_uid, .. } = create {
             let mut services = self.objects.values_mut();
             if let Some(service) = services.find(|object| object.uid == *service_uid) {
-                assert!(!service.has_selector, "it is given once");
                 service.has_selector = true;
             }
             return;
