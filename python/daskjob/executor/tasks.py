@@ -173,8 +173,10 @@ class Tasks:
                 item.run()
                 continue
             run = claim(item, None)
-            if run is None:
-                continue  # withdrawn
+            if run is None:  # withdrawn
+                if outbox and empty():
+                    line.flush()  # a result before it counted on this one's turn
+                continue
             if outbox and run.options.get("duration", 1) >= SHORT_SECONDS:
                 line.flush()
             stop = self.perform(run, state, context, ident, now)
